@@ -1,0 +1,67 @@
+"""Everything paretonas raises on purpose.
+
+ParetonasError
+├── UsageError               what was asked for is malformed: exit code 2 on the command line
+│   ├── InvalidSpace         a search space with an empty, inverted or unknown choice
+│   └── InvalidArchitecture  a network description that cannot be built
+├── StoreError               the database or the artifact folder cannot be opened, read or written
+├── StudyError               the study is missing, differs from what was asked, or has nothing to give
+│   └── NothingFits          no point of the front satisfies a pick
+├── ExportError              a folder cannot take the exported network, or the export does not agree
+└── CandidateFailed          one candidate could not be trained; the study goes on
+
+A message says the rule, what came, where, and what to do.
+"""
+
+from collections.abc import Iterable
+
+
+class ParetonasError(Exception):
+    """Root of everything raised on purpose."""
+
+
+class UsageError(ParetonasError, ValueError):
+    """What was asked for is malformed."""
+
+
+class InvalidSpace(UsageError):
+    """A search space has an empty, inverted or unknown choice."""
+
+
+class InvalidArchitecture(UsageError):
+    """A network description cannot be built."""
+
+
+class StoreError(ParetonasError):
+    """The database or the artifact folder cannot be opened, read or written."""
+
+
+class StudyError(ParetonasError):
+    """The study is missing, differs from what was asked, or has nothing to give."""
+
+
+class NothingFits(StudyError):
+    """No point of the front satisfies a pick."""
+
+
+class ExportError(ParetonasError):
+    """A folder cannot take the exported network, or the export does not agree with the original."""
+
+
+class CandidateFailed(ParetonasError):
+    """One candidate could not be trained.
+
+    ``kind`` is one word for counting: ``diverged``, ``out_of_memory``, ``invalid`` or ``crashed``.
+    """
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+
+
+def one_of(what: str, given: object, known: Iterable[str], error: type[ParetonasError] = UsageError) -> None:
+    """Raise ``error`` naming all there is, unless ``given`` is one of ``known``."""
+    names = list(known)
+    if given not in names:
+        raise error(f"unknown {what} {given!r}: there is {', '.join(names)}")

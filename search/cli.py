@@ -1,0 +1,254 @@
+"""The command line: each command is one call of a public function."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import ParetonasError, UsageError, one_of
+from ..objectives import OBJECTIVES, TASKS
+from ..spaces import SPACES
+from .export import figures_of
+from .sampler import SAMPLERS
+from .study import DEFAULT_OBJECTIVES, DEFAULT_STORAGE, Study, create_study, load_study
+from .trial import Trial
+
+app = typer.Typer(
+    name="paretonas",
+    help="Search small, fast networks: accuracy against parameters against latency.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Storage = Annotated[
+    str,
+    typer.Option(envvar="PARETONAS_STORAGE", show_envvar=True, help="Database URL of the store.", metavar="URL"),
+]
+Artifacts = Annotated[
+    str | None,
+    typer.Option(help="Folder of the trained weights. Default: beside the SQLite file.", metavar="FOLDER"),
+]
+StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study. Default: the only one there is.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Trials = Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)]
+Timeout = Annotated[float | None, typer.Option(help="Begin no candidate after so many seconds.", min=0)]
+Workers = Annotated[int, typer.Option(help="Processes on this machine.", min=1)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+MaxLatency = Annotated[float | None, typer.Option(help="At most so many milliseconds per example.", metavar="MS")]
+MaxParameters = Annotated[float | None, typer.Option(help="At most so many trainable numbers.", metavar="COUNT")]
+MaxMacs = Annotated[float | None, typer.Option(help="At most so many multiply-accumulates.", metavar="COUNT")]
+MinAccuracy = Annotated[float | None, typer.Option(help="At least this share, 0 to 1, of validation.", metavar="SHARE")]
+PICKS = "knee (nearest to the ideal point), best (most accurate) or a trial's number."
+
+
+@app.command()
+def run(
+    space: Annotated[str, typer.Option(help=f"Search space: {', '.join(SPACES)}.")] = "conv",
+    task: Annotated[str, typer.Option(help=f"Data: {', '.join(TASKS)}.")] = "digits",
+    objectives: Annotated[
+        str, typer.Option(help=f"Comma-separated: {', '.join(OBJECTIVES)}.", metavar="NAMES")
+    ] = ",".join(DEFAULT_OBJECTIVES),
+    study: Annotated[str | None, typer.Option(help="Name of the study.  [default: TASK-SPACE]")] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    artifacts: Artifacts = None,
+    trials: Trials = 30,
+    timeout: Timeout = None,
+    workers: Workers = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads of each worker, in training and for latency.", min=1)] = 1,
+    epochs: Annotated[int, typer.Option(help="Epochs of training for each candidate, before pruning.", min=1)] = 10,
+    sampler: Annotated[str, typer.Option(help=f"What proposes candidates: {', '.join(SAMPLERS)}.")] = "tpe",
+    seed: Annotated[int, typer.Option(help="Of proposals, weights and data order.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="Where candidates train: cpu or cuda.")] = "cpu",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search, and print the Pareto front. The same command again goes on where it was."""
+    one_of("search space", space, SPACES)
+    opened = create_study(
+        study or f"{task}-{space}",
+        space=SPACES[space]().replace_training(epochs=epochs),
+        task=task,
+        objectives=[name.strip() for name in objectives.split(",")],
+        storage=storage,
+        artifacts=artifacts,
+        sampler=sampler,
+        seed=seed,
+        threads=threads,
+        device=device,
+    )
+    _optimize(opened, trials, timeout, workers, quiet)
+    _print_front(opened, as_json)
+
+
+@app.command()
+def worker(
+    study: StudyName = None,
+    storage: Storage = DEFAULT_STORAGE,
+    artifacts: Artifacts = None,
+    trials: Trials = 30,
+    timeout: Timeout = None,
+    quiet: Quiet = False,
+) -> None:
+    """Help with a study that exists; its whole definition comes from the store."""
+    _optimize(load_study(study, storage=storage, artifacts=artifacts), trials, timeout, 1, quiet)
+
+
+@app.command()
+def front(
+    study: StudyName = None, storage: Storage = DEFAULT_STORAGE, artifacts: Artifacts = None, as_json: AsJson = False
+) -> None:
+    """Print the Pareto front of a study."""
+    _print_front(load_study(study, storage=storage, artifacts=artifacts), as_json)
+
+
+@app.command()
+def pick(
+    which: Annotated[str | None, typer.Argument(help=PICKS)] = None,
+    max_latency_ms: MaxLatency = None,
+    max_parameters: MaxParameters = None,
+    max_macs: MaxMacs = None,
+    min_accuracy: MinAccuracy = None,
+    study: StudyName = None,
+    storage: Storage = DEFAULT_STORAGE,
+    artifacts: Artifacts = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose a point of the front and report it, now also on the test split.
+
+    Within bounds the most accurate is chosen; under --min-accuracy alone the one with the fewest parameters.
+    """
+    opened = load_study(study, storage=storage, artifacts=artifacts)
+    trial = _pick(opened, which, max_latency_ms, max_parameters, max_macs, min_accuracy)
+    figures = figures_of(trial)
+    if as_json:
+        print(json.dumps({**trial.to_json(), "values": figures}, indent=2))
+        return
+    table = Table(title=f"Trial {trial.number} of {opened.name}", show_header=False)
+    for name, value in figures.items():
+        unit = OBJECTIVES[name].unit if name in OBJECTIVES else "share of the test split"
+        table.add_row(name, _shown(name, value), unit)
+    table.add_row("pruning", f"{trial.candidate.pruning:.2f}", "share of each layer's channels that left")
+    table.add_row("seed", str(trial.evaluation.seed), "")
+    table.add_row("network", escape(str(trial.architecture)), "")
+    _console().print(table)
+
+
+@app.command("export")
+def export_(
+    to: Annotated[str, typer.Option(help="Folder for net.py, net.safetensors and net.json.", metavar="FOLDER")],
+    which: Annotated[str | None, typer.Option("--pick", help=PICKS)] = None,
+    max_latency_ms: MaxLatency = None,
+    max_parameters: MaxParameters = None,
+    max_macs: MaxMacs = None,
+    min_accuracy: MinAccuracy = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    study: StudyName = None,
+    storage: Storage = DEFAULT_STORAGE,
+    artifacts: Artifacts = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a point of the front as a module that needs only torch, its weights and its card. Default: the knee."""
+    opened = load_study(study, storage=storage, artifacts=artifacts)
+    bounds = (max_latency_ms, max_parameters, max_macs, min_accuracy)
+    trial = _pick(opened, which or ("knee" if bounds == (None,) * 4 else None), *bounds)
+    folder = trial.export(to, force=force)
+    if as_json:
+        print(json.dumps({"trial": trial.number, "folder": str(folder), "values": figures_of(trial)}, indent=2))
+    else:
+        print(f"trial {trial.number} is in {folder}: net.py, net.safetensors, net.json; its outputs were checked")
+
+
+@app.command()
+def dashboard(
+    storage: Storage = DEFAULT_STORAGE,
+    artifacts: Artifacts = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback are open to the network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port; the next free one is taken if it is in use.", min=1, max=65535)
+    ] = 8080,
+) -> None:
+    """Serve optuna-dashboard on the store, with the trained weights, until Ctrl-C."""
+    from .dashboard import serve
+
+    serve(storage, artifacts=artifacts, host=host, port=port)
+
+
+def main() -> None:
+    """Run the command line: one error, one red line; exit code 2 for usage, 1 for failure, 130 for Ctrl-C."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)
+    except ParetonasError as error:
+        _fail(str(error), 2 if isinstance(error, UsageError) else 1)
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True).print(f"[red]paretonas: {escape(message)}[/red]", soft_wrap=True, highlight=False)
+    sys.exit(code)
+
+
+def _optimize(study: Study, trials: int, timeout: float | None, workers: int, quiet: bool) -> None:
+    before = len(study.store.finished_ids(study.id))
+    if before >= trials and not quiet:
+        print(f"{study.name} has {before} trials already; --trials with a larger number goes on", file=sys.stderr)
+    study.optimize(n_trials=trials, timeout=timeout, workers=workers, show_progress=not quiet and before < trials)
+
+
+def _pick(study: Study, which: str | None, *bounds: float | None) -> Trial:
+    latency, parameters, macs, accuracy = bounds
+    return study.pick(which, max_latency_ms=latency, max_parameters=parameters, max_macs=macs, min_accuracy=accuracy)
+
+
+def _print_front(study: Study, as_json: bool) -> None:
+    points = study.pareto_front
+    if as_json:
+        print(json.dumps(_front_json(study, points), indent=2))
+        return
+    failed = [trial for trial in study.trials if trial.state == "failed"]
+    if not points:
+        print(f"{study.name}: the front is empty, {len(failed)} trials failed")
+        return
+    names = list(points[0].values.keys() - {"test_accuracy"})
+    names.sort(key=list(OBJECTIVES).index)
+    table = Table(title=f"Pareto front of {study.name}: {', '.join(study.definition.objectives)}", title_justify="left")
+    table.add_column("trial", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    table.add_column("network", overflow="fold")
+    for trial in points:
+        table.add_row(str(trial.number), *(_shown(n, trial.values[n]) for n in names), escape(str(trial.architecture)))
+    _console().print(table)
+    if failed:
+        print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
+
+
+def _front_json(study: Study, points: list[Trial]) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "objectives": {
+            o.name: {"unit": o.unit, "direction": o.direction} for o in study.definition.resolved_objectives
+        },
+        "trials": len(study.trials),
+        "front": [trial.to_json() for trial in points],
+    }
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:,.0f}" if name in ("parameters", "macs") else f"{value:.4f}"
+
+
+def _console() -> Console:
+    """Standard output, wide enough for a table where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)

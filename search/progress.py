@@ -1,0 +1,95 @@
+"""Live progress of a search, read from the store, so that it is the same for one worker and many."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from .front import hypervolume, non_dominated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .study import Study
+
+PLAIN_LINES = 10  # so many lines in all where the output is no terminal
+
+
+class Progress:
+    """A bar on a terminal, a line for every tenth of the work elsewhere; on standard error."""
+
+    def __init__(self, study: "Study", total: int | None, timeout: float | None, *, show: bool) -> None:
+        self._study, self._total, self._timeout, self._show = study, total, timeout, show
+        self._seen: set[int] = set()
+        self._values: list[Mapping[str, float]] = []
+        self._failed = 0
+        self._console = Console(file=sys.stderr)
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), console=self._console
+        )
+        self._task = self._bar.add_task("starting", total=total)
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        self.refresh(silent=True)
+        self._at_start = self._last_line = len(self._seen)
+        if self._show and self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.refresh()
+        if self._bar.live.is_started:
+            self._bar.stop()
+
+    def refresh(self, *, silent: bool = False) -> None:
+        """Take in what finished since the last call, and show it."""
+        store = self._study.store
+        for identity in store.finished_ids(self._study.id):
+            if identity not in self._seen:
+                self._seen.add(identity)
+                evaluation = store.evaluation(identity)
+                if evaluation.state == "complete":
+                    self._values.append(evaluation.values)
+                else:
+                    self._failed += 1
+        if silent or not self._show:
+            return
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=len(self._seen), description=self.line())
+        elif len(self._seen) - self._last_line >= max(1, ((self._total or 0) - self._at_start) // PLAIN_LINES):
+            self._last_line = len(self._seen)
+            self._console.print(self.line(), soft_wrap=True, highlight=False)
+
+    def line(self) -> str:
+        """Trials done, time left, front size, best accuracy, hypervolume."""
+        objectives = self._study.definition.resolved_objectives
+        done = f"trial {len(self._seen)}" + ("" if self._total is None else f"/{self._total}")
+        parts = [done, self._left()]
+        if self._values:
+            parts += [
+                f"front {len(non_dominated(self._values, objectives))}",
+                f"best accuracy {max(value['accuracy'] for value in self._values):.4f}",
+                f"hypervolume {hypervolume(self._values, objectives):.3f}",
+            ]
+        if self._failed:
+            parts.append(f"failed {self._failed}")
+        return " · ".join(part for part in parts if part)
+
+    def _left(self) -> str:
+        spent, fresh = time.monotonic() - self._began, len(self._seen) - self._at_start
+        guesses = []
+        if self._total is not None and fresh:
+            guesses.append((self._total - len(self._seen)) * spent / fresh)
+        if self._timeout is not None:
+            guesses.append(max(0.0, self._timeout - spent))
+        if not guesses:
+            return ""
+        minutes, seconds = divmod(round(min(guesses)), 60)
+        return f"{minutes}:{seconds:02d} left"

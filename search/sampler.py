@@ -1,0 +1,56 @@
+"""Optuna's samplers by name, made repeatable."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "nsga2": lambda seed: NSGAIISampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+EXPLORE_AFTER = 3  # proposals in a row that were known before the next one is drawn at random
+
+
+class SeededSampler(BaseSampler):
+    """A sampler whose random numbers follow from the study's seed and the trial's number alone.
+
+    So a study that was interrupted proposes what it would have proposed, and workers differ from each other.
+    ``known_in_a_row`` is set by the worker: a sampler that only repeats itself gives way to random search.
+    """
+
+    def __init__(self, name: str, seed: int) -> None:
+        self._name, self._seed = name, seed
+        self._inner: BaseSampler = RandomSampler(seed=seed)
+        self.known_in_a_row = 0
+
+    def before_trial(self, study: "Study", trial: "FrozenTrial") -> None:
+        name = self._name if self.known_in_a_row < EXPLORE_AFTER else "random"
+        mixed = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0]
+        self._inner = SAMPLERS[name](int(mixed))
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: "Study", trial: "FrozenTrial") -> "dict[str, BaseDistribution]":
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: "Study", trial: "FrozenTrial", search_space: "dict[str, BaseDistribution]"
+    ) -> dict[str, Any]:
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: "Study", trial: "FrozenTrial", param_name: str, param_distribution: "BaseDistribution"
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: "Study", trial: "FrozenTrial", state: "TrialState", values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)

@@ -1,0 +1,197 @@
+"""A study: created or loaded by name, optimised, and asked for its front."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidSpace, StudyError, UsageError
+from ..spaces import Space
+from .definition import Definition, differences
+
+if TYPE_CHECKING:
+    import optuna
+
+    from ..storage import Store
+    from .trial import Trial
+
+DEFAULT_STORAGE = "sqlite:///paretonas.db"
+DEFAULT_OBJECTIVES = ("accuracy", "parameters", "latency_ms")
+
+
+def create_study(
+    name: str,
+    *,
+    space: Space,
+    task: str = "digits",
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    storage: str = DEFAULT_STORAGE,
+    artifacts: str | Path | None = None,
+    sampler: str = "tpe",
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "cpu",
+) -> "Study":
+    """Make a study, or open it if it exists with the same definition.
+
+    storage: a database URL. artifacts: the folder for trained weights; by default beside the SQLite file. sampler:
+    ``tpe``, ``nsga2`` or ``random``. seed, threads, device: see ``Definition``. Raises StudyError if a study of that
+    name has another definition, InvalidSpace if nothing of the space fits the data.
+    """
+    from ..storage import Store
+
+    if not name or len(name) > 200:
+        raise UsageError(f"a study's name has 1 to 200 characters, {len(name)} were given")
+    definition = Definition(space, task, tuple(objectives), sampler, seed, threads, device)
+    store = Store(storage, artifacts=artifacts)
+    if store.definition(name) is None:
+        _check_fit(definition)
+        store.add_study(name, definition.to_json())
+    study = _open(store, name)
+    changed = differences(study.definition.to_json(), definition.to_json())
+    if changed:
+        raise StudyError(
+            f"the study {name!r} exists with another definition: {'; '.join(changed)}: choose another name, or open it "
+            "as it is with load_study"
+        )
+    return study
+
+
+def load_study(
+    name: str | None = None, *, storage: str = DEFAULT_STORAGE, artifacts: str | Path | None = None
+) -> "Study":
+    """Open a study that exists; its definition comes from the store. The name may be left out if there is one study."""
+    from ..storage import Store
+
+    store = Store(storage, artifacts=artifacts, create=False)
+    names = store.study_names()
+    there = f"there is {', '.join(map(repr, names))}" if names else "there is none"
+    if name is None:
+        if len(names) != 1:
+            raise StudyError(f"the name of a study is needed: {there}")
+        name = names[0]
+    if name not in names:
+        raise StudyError(f"no study {name!r} is in {store!r}: {there}")
+    return _open(store, name)
+
+
+class Study:
+    """A multi-objective search. Made by ``create_study`` and ``load_study``."""
+
+    def __init__(self, store: "Store", identity: int, name: str, definition: Definition) -> None:
+        self.store = store
+        self.id = identity
+        self.name = name
+        self.definition = definition
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, {self.store!r})"
+
+    @cached_property
+    def optuna(self) -> "optuna.Study":
+        """The Optuna study underneath, for everything that Optuna offers."""
+        import optuna
+
+        objectives = self.definition.resolved_objectives
+        with self.store.explained():
+            study = optuna.create_study(
+                storage=self.store.optuna,
+                study_name=self.name,
+                directions=[objective.direction for objective in objectives],
+                load_if_exists=True,
+            )
+            if study.metric_names is None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    study.set_metric_names([objective.name for objective in objectives])
+        return study
+
+    def optimize(
+        self, n_trials: int | None = None, *, timeout: float | None = None, workers: int = 1, show_progress: bool = True
+    ) -> None:
+        """Search until the study has ``n_trials`` evaluated candidates in all, or ``timeout`` seconds have passed.
+
+        The number is the study's total, so the same line after an interruption goes on to what was asked, and after
+        the end does nothing. No new candidate begins after the timeout; the last one finishes. workers: processes on
+        this machine, each with the study's threads. Ctrl-C keeps the trial in hand for retry.
+        """
+        from .progress import Progress
+        from .worker import recover, work
+        from .workers import run_workers
+
+        if n_trials is None and timeout is None:
+            raise UsageError("how far to search is needed: n_trials, timeout (seconds) or both")
+        for what, value in (("n_trials", n_trials), ("timeout", timeout), ("workers", workers)):
+            if value is not None and value <= 0:
+                raise UsageError(f"{what} must be above 0, {value} was given")
+        total = n_trials if n_trials is not None else 2**31 - 1
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self.store.explained():
+            recover(self)
+            with Progress(self, n_trials, timeout, show=show_progress) as progress:
+                if workers == 1:
+                    work(self, total, deadline=deadline, on_trial=progress.refresh)
+                else:
+                    run_workers(self, workers, total, deadline=deadline, on_tick=progress.refresh)
+
+    @property
+    def trials(self) -> "list[Trial]":
+        """All candidates that came to an end, also the failed ones, by number."""
+        from ..storage.store import FINISHED
+        from .trial import Trial
+
+        return [Trial(self, e) for e in self.store.evaluations(self.id) if e.state in FINISHED]
+
+    @property
+    def pareto_front(self) -> "list[Trial]":
+        """The trials that no other beats or equals in every objective, from few parameters to many."""
+        from .front import non_dominated
+
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        front = non_dominated([trial.values for trial in complete], self.definition.resolved_objectives)
+        return sorted((complete[index] for index in front), key=lambda trial: trial.values["parameters"])
+
+    def pick(
+        self,
+        which: str | int | None = None,
+        *,
+        max_latency_ms: float | None = None,
+        max_parameters: float | None = None,
+        max_macs: float | None = None,
+        min_accuracy: float | None = None,
+    ) -> "Trial":
+        """Choose from the front: ``"knee"``, ``"best"`` (most accurate), a trial's number, or bounds.
+
+        Within bounds the most accurate is chosen; under ``min_accuracy`` alone the one with the fewest parameters.
+        Raises NothingFits, naming the nearest, if there is none.
+        """
+        from .front import Bounds
+        from .picking import pick
+
+        return pick(self, which, Bounds(max_latency_ms, max_parameters, max_macs, min_accuracy))
+
+
+def _open(store: "Store", name: str) -> Study:
+    found = store.definition(name)
+    if found is None:
+        raise StudyError(f"no study {name!r} is in {store!r}")
+    return Study(store, found[0], name, Definition.from_json(found[1]))
+
+
+def _check_fit(definition: Definition) -> None:
+    spec = definition.resolved_task.spec
+    share = definition.space.share_that_fits(spec)
+    shape = "x".join(map(str, spec.input_shape))
+    if share == 0:
+        raise InvalidSpace(
+            f"nothing of the {definition.space.name} space fits the {shape} input of {definition.task}: of 64 random "
+            "candidates all were pooled below one pixel or else impossible; take fewer stages"
+        )
+    if share < 0.5:
+        warnings.warn(
+            f"only {share:.0%} of the {definition.space.name} space fits the {shape} input of {definition.task}; "
+            "the others are refused before training: take fewer stages",
+            stacklevel=3,
+        )

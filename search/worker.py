@@ -1,0 +1,203 @@
+"""Trying candidates until a study has what was asked for, losing nothing on the way."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+from optuna.trial import Trial as OptunaTrial
+from optuna.trial import TrialState
+
+from ..errors import CandidateFailed, StudyError
+from ..objectives import Epoch, Host, Measurement, calibrate
+from ..spaces import Candidate
+from ..storage import CurvePoint, Evaluation
+from .evaluate import evaluate
+from .sampler import SeededSampler
+
+if TYPE_CHECKING:
+    from .study import Study
+
+ALWAYS = ("accuracy", "parameters", "macs")  # measured for every candidate, objectives or not; none reads a clock
+EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all known
+
+
+def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callable[[], None]) -> None:
+    """Try candidates until ``total`` were tried or ``time.monotonic()`` passes ``deadline``.
+
+    An interruption (Ctrl-C, a full disk) frees the trial in hand for retry and goes on up.
+    """
+    store, definition = study.store, study.definition
+    torch.set_num_threads(definition.threads)
+    host = _host(study) if any(objective.clock for objective in definition.resolved_objectives) else None
+    while deadline is None or time.monotonic() < deadline:
+        place = store.take_place(study.id, total, worker=me(), host=platform.node())
+        if place is None:
+            return
+        trial = None
+        try:
+            trial, candidate = _propose(study, place)
+            _try(study, place, trial, candidate, host)
+        except BaseException:
+            _put_back(study, place, trial)
+            raise
+        on_trial()
+
+
+def _propose(study: "Study", place: int) -> tuple[OptunaTrial, Candidate]:
+    """Ask for candidates until one is new. Known ones are answered at once with what is known of them."""
+    definition = study.definition
+    sampler = SeededSampler(definition.sampler, definition.seed)
+    study.optuna.sampler = sampler
+    while sampler.known_in_a_row < EXHAUSTED_AFTER:
+        trial = study.optuna.ask()
+        try:
+            candidate = definition.space.suggest(trial, definition.resolved_task.spec)
+            trial.set_user_attr("network", str(candidate.deployed))
+            known = study.store.begin(
+                place,
+                candidate,
+                trial=trial.number,
+                task=definition.task,
+                seed=definition.seed,
+                threads=definition.threads,
+            )
+        except BaseException:
+            with suppress(Exception):
+                _retry(study, trial)
+            raise
+        if known is None:
+            return trial, candidate
+        trial.set_user_attr("duplicate_of", known.trial_number)
+        if known.state == "running":  # by another worker; nothing is known of it yet
+            study.optuna.tell(trial, state=TrialState.FAIL)
+        else:
+            tell(study, trial, known)
+        sampler.known_in_a_row += 1
+    raise StudyError(
+        f"the last {EXHAUSTED_AFTER} proposals were all known: the space is exhausted; widen it, or pick from the front"
+    )
+
+
+def _try(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, host: Host | None) -> None:
+    store, definition = study.store, study.definition
+    names = tuple(dict.fromkeys((*ALWAYS, *definition.objectives)))
+    began = time.perf_counter()
+
+    def keep(epoch: Epoch) -> None:
+        store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.accuracy, epoch.seconds))
+
+    if (known := store.same_elsewhere(place, names)) is not None and known.weights is not None:
+        measured = {name: (known.values[name], dict(known.details[name])) for name in names}
+        store.finish(place, measured, seconds=0.0, weights=known.weights, reused=known.id)
+        trial.set_user_attr("reused_from", f"evaluation {known.id} of the store")
+    else:
+        try:
+            result = evaluate(
+                candidate,
+                definition.task,
+                names,
+                seed=definition.seed,
+                device=definition.device,
+                host=host,
+                on_epoch=keep,
+            )
+        except CandidateFailed as failure:
+            store.fail(place, kind=failure.kind, reason=failure.reason, seconds=time.perf_counter() - began)
+        else:
+            weights = store.artifacts.save_weights(trial, candidate.deployed, result.network.state_dict())
+            store.finish(place, _plain(result.measured), seconds=result.seconds, weights=weights)
+    tell(study, trial, store.evaluation(place))
+
+
+def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
+    """Tell Optuna how an evaluation ended.
+
+    A failed candidate is a violated constraint, not an exception and not made-up values: that keeps it off the
+    front and still teaches the sampler (Optuna counts neither FAIL nor a trial without constraints).
+    """
+    if evaluation.state == "complete":
+        values = [evaluation.values[name] for name in study.definition.objectives]
+        study.optuna.tell(trial, values, skip_if_finished=True)
+        return
+    trial.set_user_attr("failed", f"{evaluation.kind}: {evaluation.reason}"[:2000])
+    trial.set_constraint("failed", 1.0)
+    # optuna-dashboard reads the constraints of older releases of Optuna
+    study.store.optuna.set_trial_system_attr(trial._trial_id, "constraints", [1.0])  # noqa: SLF001 - Optuna has no public name for it
+    study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+
+
+def recover(study: "Study") -> int:
+    """Bring back what workers of this host that died left behind. Returns how many trials were put back."""
+    store = study.store
+    running = study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    begun = {evaluation.trial_number: evaluation for evaluation in store.evaluations(study.id)}
+    unused = store.open_places(study.id)
+    alive = cache(lambda worker: worker != me() and is_alive(worker))
+    proposing = any(alive(worker) for _, worker in unused)
+    left = [e.id for e in begun.values() if e.state == "running" and not alive(e.worker)]
+    for place in left + [place for place, worker in unused if not alive(worker)]:
+        store.give_back(place)
+    lost = 0
+    for frozen in running:
+        evaluation = begun.get(frozen.number)
+        trial = OptunaTrial(study.optuna, frozen._trial_id)  # noqa: SLF001 - as above
+        if evaluation is not None and evaluation.state in ("complete", "failed"):
+            tell(study, trial, evaluation)
+        elif not (proposing if evaluation is None else alive(evaluation.worker)):
+            _retry(study, trial)
+            lost += 1
+    return lost
+
+
+def _put_back(study: "Study", place: int, trial: OptunaTrial | None) -> None:
+    """Free the place of an interrupted trial, and queue its parameters.
+
+    If the store itself is what failed, ``recover`` does the same when the next worker starts.
+    """
+    with suppress(Exception):
+        if study.store.give_back(place) and trial is not None:
+            _retry(study, trial)
+
+
+def _retry(study: "Study", trial: OptunaTrial) -> None:
+    trial.set_user_attr("interrupted", "its parameters were put back in the queue")
+    study.optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    if trial.params:
+        study.optuna.enqueue_trial(trial.params)
+
+
+def me() -> str:
+    """The name of the process at work, told apart from an earlier one with the same number: ``host/pid/start``."""
+    return f"{platform.node()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+
+
+def is_alive(worker: str) -> bool:
+    """Whether a worker's process runs. A worker on another host counts as alive: from here nobody can tell."""
+    host, pid, start = worker.rsplit("/", 2)
+    if host != platform.node():
+        return True
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" == start
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _host(study: "Study") -> Host:
+    """The latency clock of the host at work, calibrated once for each store."""
+    name, threads, version = platform.node(), study.definition.threads, torch.__version__
+    if study.store.calibration(name, threads, version) is None:
+        fresh = calibrate(threads)
+        study.store.keep_calibration(name, threads, version, cpu=fresh.cpu, reference_ms=fresh.reference_ms)
+    known = study.store.calibration(name, threads, version)
+    assert known is not None
+    return Host(name, known[0], version, threads, known[1])
+
+
+def _plain(measured: dict[str, Measurement]) -> dict[str, tuple[float, dict[str, object]]]:
+    return {name: (measurement.value, measurement.detail) for name, measurement in measured.items()}

@@ -1,0 +1,56 @@
+"""Several worker processes on this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from ..errors import StudyError
+from .worker import recover
+
+if TYPE_CHECKING:
+    from .study import Study
+
+TICK = 0.5  # seconds between looks at the store
+
+
+def run_workers(study: "Study", count: int, total: int, *, deadline: float | None, on_tick: Callable[[], None]) -> None:
+    """Start ``count`` workers and wait for them; the store sees to it that together they try ``total`` candidates.
+
+    They are processes of ``paretonas worker``, so a script needs no main guard. Ctrl-C is passed on to each once.
+    """
+    with tempfile.TemporaryFile() as log:
+        processes = [_start(study, total, deadline, log) for _ in range(count)]
+        try:
+            while any(process.poll() is None for process in processes):
+                time.sleep(TICK)
+                on_tick()
+        except BaseException:
+            for process in processes:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+            for process in processes:
+                process.wait()
+            raise
+        if any(process.returncode for process in processes):
+            recover(study)
+            if len(study.store.finished_ids(study.id)) < total:
+                log.seek(0)
+                lines = log.read().decode(errors="replace").strip().splitlines()
+                codes = ", ".join(str(process.returncode) for process in processes)
+                raise StudyError(f"workers ended early (exit {codes}): {lines[-1] if lines else 'they said nothing'}")
+
+
+def _start(study: "Study", total: int, deadline: float | None, log: BinaryIO) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "paretonas", "worker", "--study", study.name, "--trials", str(total), "--quiet"]
+    command += ["--artifacts", str(study.store.artifacts.folder)]
+    if deadline is not None:
+        command += ["--timeout", str(max(0.01, deadline - time.monotonic()))]
+    environment = {**os.environ, "PARETONAS_STORAGE": study.store.url}  # not an argument: it may hold a password
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )

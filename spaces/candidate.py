@@ -1,0 +1,74 @@
+"""What one trial tries: a network, how it is made small, and how it is trained."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Self
+
+from ..errors import UsageError
+from .architecture import Architecture, Json, key_of
+from .pruning import pruned_architecture
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a candidate is trained: AdamW under a one-cycle learning rate (Smith & Topin 2018).
+
+    epochs and finetune_epochs (after pruning): passes over the training split. learning_rate: the peak.
+    """
+
+    epochs: int = 10
+    finetune_epochs: int = 3
+    batch_size: int = 64
+    learning_rate: float = 1e-2
+    weight_decay: float = 1e-2
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} of the training must be above 0, {getattr(self, name)!r} was given")
+        for name in ("finetune_epochs", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} of the training must be 0 or more, {getattr(self, name)!r} was given")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network to train, the share of each layer's channels that leaves afterwards, and the training."""
+
+    architecture: Architecture
+    pruning: float = 0.0
+    training: Training = Training()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pruning < 1:
+            raise UsageError(f"a pruning ratio is at least 0 and below 1, {self.pruning!r} was given")
+
+    @cached_property
+    def deployed(self) -> Architecture:
+        """The network that is left after pruning, known before anything is trained."""
+        return pruned_architecture(self.architecture, self.pruning)
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for candidates that train and prune to the same network, whatever genes led there."""
+        training = asdict(self.training)
+        if self.deployed == self.architecture:
+            del training["finetune_epochs"]
+        return key_of(
+            {
+                "architecture": self.architecture.to_json(),
+                "deployed": self.deployed.to_json(),
+                "training": training,
+            }
+        )
+
+    def to_json(self) -> Json:
+        return {
+            "architecture": self.architecture.to_json(),
+            "pruning": self.pruning,
+            "training": asdict(self.training),
+        }
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        return cls(Architecture.from_json(data["architecture"]), data["pruning"], Training(**data["training"]))

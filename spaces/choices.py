@@ -1,0 +1,169 @@
+"""What a gene may be: one value, a list of options, or a range."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..errors import InvalidSpace, one_of
+from .architecture import Scalar
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Options:
+    """Any of ``values``; with one value the gene is constant and is not searched."""
+
+    values: tuple[Scalar, ...]
+
+    def to_json(self) -> Any:
+        return list(self.values) if len(self.values) > 1 else self.values[0]
+
+
+@dataclass(frozen=True)
+class Range:
+    """From ``low`` to ``high``, both included; whole numbers if both are. ``step`` and ``log`` exclude each other."""
+
+    low: Number
+    high: Number
+    step: Number | None = None
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise InvalidSpace(f"a range has finite ends, ({self.low}, {self.high}) was given")
+        if self.low > self.high:
+            raise InvalidSpace(f"a range goes from low to high, ({self.low}, {self.high}) was given: swap its ends")
+        if self.step is not None and (self.step <= 0 or self.log):
+            raise InvalidSpace(f"step is above 0 and not together with log, step={self.step} log={self.log} was given")
+        if self.log and self.low <= 0:
+            raise InvalidSpace(f"a log range begins above 0, ({self.low}, {self.high}) was given")
+
+    @property
+    def is_int(self) -> bool:
+        return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
+
+    def to_json(self) -> Any:
+        return {"low": self.low, "high": self.high, "step": self.step, "log": self.log}
+
+
+Choice = Options | Range
+ChoiceLike = Scalar | Sequence[Scalar] | Range | Options
+
+
+class Suggester(Protocol):
+    """The part of ``optuna.Trial`` that spaces use."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar], /) -> Any: ...
+    def suggest_int(self, name: str, low: int, high: int, /, *, step: int = 1, log: bool = False) -> int: ...
+    def suggest_float(
+        self, name: str, low: float, high: float, /, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+
+
+def as_choice(given: Any, where: str) -> Choice:
+    """A scalar is a constant, a list its options, a pair in a tuple a range. InvalidSpace names the field."""
+    if isinstance(given, Options | Range):
+        return given
+    if isinstance(given, bool | int | float | str):
+        return Options((given,))
+    if isinstance(given, tuple):
+        if len(given) != 2 or not all(_is_number(value) for value in given):
+            raise InvalidSpace(f"{where}: a tuple is a range (low, high) of numbers, {given!r} was given: "
+                               "write a list for options")  # fmt: skip
+        return Range(*given)
+    if isinstance(given, dict) and {"low", "high"} <= given.keys() <= {"low", "high", "step", "log"}:
+        return Range(**given)
+    if isinstance(given, list):
+        if not given:
+            raise InvalidSpace(f"{where}: a list of options has at least one, an empty one was given")
+        if not all(isinstance(value, bool | int | float | str) for value in given):
+            raise InvalidSpace(f"{where}: options are numbers, words or booleans, {given!r} was given")
+        if len(set(given)) < len(given):
+            raise InvalidSpace(f"{where}: an option is listed once, {given!r} was given")
+        return Options(tuple(given))
+    raise InvalidSpace(f"{where}: a choice is a value, a list, a pair (low, high) or a Range, {given!r} was given")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Rule of a field: whole numbers of at least ``least``, only odd ones if ``odd``."""
+
+    least: int = 1
+    odd: bool = False
+
+    def check(self, choice: Choice, where: str) -> None:
+        ends = (choice.low, choice.high) if isinstance(choice, Range) else choice.values
+        if isinstance(choice, Range) and not choice.is_int:
+            raise InvalidSpace(f"{where}: whole numbers are needed, the range {choice.low} to {choice.high} was given")
+        for value in ends:
+            if not isinstance(value, int) or isinstance(value, bool) or value < self.least:
+                raise InvalidSpace(f"{where}: whole numbers of at least {self.least} are needed, {value!r} was given")
+            if self.odd and value % 2 == 0:
+                raise InvalidSpace(f"{where}: odd numbers are needed, {value} was given")
+        if self.odd and isinstance(choice, Range) and (choice.log or (choice.step or 1) % 2):
+            raise InvalidSpace(f"{where}: odd numbers are needed, give the range a step of 2 or list the options")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Rule of a field: numbers of at least 0 and below 1."""
+
+    def check(self, choice: Choice, where: str) -> None:
+        for value in (choice.low, choice.high) if isinstance(choice, Range) else choice.values:
+            if not _is_number(value) or not 0 <= float(value) < 1:
+                raise InvalidSpace(f"{where}: a ratio is at least 0 and below 1, {value!r} was given")
+
+
+@dataclass(frozen=True)
+class Words:
+    """Rule of a field: some of the words there are."""
+
+    known: tuple[str, ...]
+
+    def check(self, choice: Choice, where: str) -> None:
+        if isinstance(choice, Range):
+            raise InvalidSpace(f"{where}: a list of {', '.join(self.known)} is needed, a range was given")
+        for value in choice.values:
+            one_of(f"value of {where}", value, self.known, InvalidSpace)
+
+
+def suggest(trial: Suggester, name: str, choice: Choice) -> Any:
+    """Ask the trial for a value of the gene ``name``; a constant is not asked for."""
+    if isinstance(choice, Options):
+        return choice.values[0] if len(choice.values) == 1 else trial.suggest_categorical(name, choice.values)
+    if choice.low == choice.high:
+        return choice.low
+    if choice.is_int:
+        return trial.suggest_int(name, int(choice.low), int(choice.high), step=int(choice.step or 1), log=choice.log)
+    return trial.suggest_float(name, choice.low, choice.high, step=choice.step, log=choice.log)
+
+
+class RandomSuggester:
+    """Draws each gene evenly, for looking around in a space without a study."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - no secret
+
+    def suggest_categorical(self, _name: str, choices: Sequence[Scalar], /) -> Any:
+        return self._random.choice(choices)
+
+    def suggest_int(self, _name: str, low: int, high: int, /, *, step: int = 1, log: bool = False) -> int:
+        if log:
+            return round(math.exp(self._random.uniform(math.log(low), math.log(high))))
+        return self._random.randrange(low, high + 1, step)
+
+    def suggest_float(
+        self, _name: str, low: float, high: float, /, *, step: float | None = None, log: bool = False
+    ) -> float:
+        if log:
+            return math.exp(self._random.uniform(math.log(low), math.log(high)))
+        if step is not None:
+            return low + step * self._random.randrange(int((high - low) / step + 1e-9) + 1)
+        return self._random.uniform(low, high)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

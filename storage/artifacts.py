@@ -1,0 +1,75 @@
+"""Trained weights as safetensors in a folder, found from the trial."""
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from safetensors.torch import load, save_file
+from sqlalchemy import make_url
+
+from ..errors import StoreError
+from ..spaces import Architecture
+
+WEIGHTS = "net.safetensors"
+
+
+def default_folder(url: str) -> Path:
+    """Beside a SQLite file, named after it; in the current folder for a database server."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        file = Path(parsed.database)
+        return file.with_name(f"{file.stem}-artifacts")
+    return Path("paretonas-artifacts")
+
+
+class Artifacts:
+    """The artifact folder, in the layout of Optuna's ``FileSystemArtifactStore`` (optuna-dashboard shows it)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save_weights(self, trial: optuna.Trial, architecture: Architecture, state: dict[str, torch.Tensor]) -> str:
+        """Keep the weights of a running trial; returns the artifact's id. Raises StoreError if the folder is full."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.folder) as place:
+                file = Path(place) / WEIGHTS
+                save_weights_file(file, architecture, state)
+                return upload_artifact(
+                    artifact_store=self._store(), file_path=str(file), study_or_trial=trial, storage=trial.storage
+                )
+        except Exception as error:
+            if isinstance(error, OSError) or "I/O error" in str(error):
+                raise StoreError(
+                    f"the weights of trial {trial.number} could not be written to {self.folder}: {error}: "
+                    "make room or make the folder writable; the same command goes on"
+                ) from error
+            raise
+
+    def load_weights(self, artifact: str) -> dict[str, torch.Tensor]:
+        """The tensors of an artifact. Raises StoreError if they are gone or no safetensors."""
+        if not re.fullmatch(r"[0-9a-f-]{36}", artifact):
+            raise StoreError(
+                f"an artifact is named by a UUID, the store says {artifact!r}: the store was tampered with"
+            )
+        try:
+            with self._store().open_reader(artifact) as file:
+                return load(file.read())
+        except Exception as error:
+            raise StoreError(
+                f"the weights {artifact} cannot be read from {self.folder}: {error}: bring the folder back, or say "
+                "where it is with --artifacts"
+            ) from error
+
+    def _store(self) -> FileSystemArtifactStore:
+        return FileSystemArtifactStore(str(self.folder))
+
+
+def save_weights_file(file: Path, architecture: Architecture, state: dict[str, torch.Tensor]) -> None:
+    """Write tensors, and the architecture that they belong to as metadata, as safetensors."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    save_file(tensors, file, metadata={"architecture": json.dumps(architecture.to_json())})

@@ -1,0 +1,268 @@
+"""The SQL store: which studies there are, what was tried, what came out."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from ..errors import StoreError
+from ..spaces import Candidate
+from ..spaces.architecture import Json
+from .artifacts import Artifacts, default_folder
+from .database import explained, open_database, shown
+from .tables import ArchitectureRow, Base, EpochRow, EvaluationRow, HostRow, MeasurementRow, StudyRow
+
+FINISHED = ("complete", "failed")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One candidate that was tried, as plain data. ``values``: every measured number by its name."""
+
+    id: int
+    trial_number: int
+    state: str
+    candidate: Candidate
+    seed: int
+    worker: str
+    values: Mapping[str, float]
+    details: Mapping[str, Json]
+    kind: str | None
+    reason: str | None
+    seconds: float | None
+    weights: str | None
+    reused: int | None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One epoch of a learning curve; the fields of ``objectives.Epoch``."""
+
+    phase: str
+    number: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+class Store:
+    """One database and one artifact folder."""
+
+    def __init__(self, url: str, *, artifacts: str | Path | None = None, create: bool = True) -> None:
+        self.url = url
+        self.optuna = open_database(url, create=create)
+        self.artifacts = Artifacts(Path(artifacts) if artifacts is not None else default_folder(url))
+
+    def __repr__(self) -> str:
+        return f"Store({shown(self.url)!r})"
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A transaction; what the database says against it becomes a StoreError."""
+        with explained(self.url), Session(self.optuna.engine, expire_on_commit=False) as session:
+            yield session
+
+    def explained(self) -> AbstractContextManager[None]:
+        """What the database says in this block becomes a StoreError."""
+        return explained(self.url)
+
+    # Studies
+
+    def add_study(self, name: str, definition: Json) -> None:
+        """Keep a study's definition; a study of that name that exists is left as it is."""
+        self._add_unless_there(StudyRow(name=name, definition=definition))
+
+    def definition(self, name: str) -> tuple[int, Json] | None:
+        """Id and definition of a study."""
+        with self.session() as session:
+            row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+            return None if row is None else (row.id, row.definition)
+
+    def study_names(self) -> list[str]:
+        with self.session() as session:
+            return list(session.scalars(select(StudyRow.name).order_by(StudyRow.id)))
+
+    # Evaluations, in the order of their life
+
+    def take_place(self, study: int, total: int, *, worker: str, host: str) -> int | None:
+        """Take one of the ``total`` places of a study, exactly: an evaluation's id, or None when all are taken."""
+        with self.session() as session:
+            session.execute(update(StudyRow).where(StudyRow.id == study).values(name=StudyRow.name))  # lock the study
+            taken = session.scalar(select(func.count()).where(EvaluationRow.study_id == study))
+            if taken is None or taken >= total:
+                return None
+            row = EvaluationRow(study_id=study, worker=worker, host=host)
+            session.add(row)
+            session.commit()
+            return row.id
+
+    def begin(
+        self, evaluation: int, candidate: Candidate, *, trial: int, task: str, seed: int, threads: int
+    ) -> Evaluation | None:
+        """Say what the place is used for. If the study has this candidate already, nothing is written and its
+        evaluation comes back.
+        """
+        for architecture in (candidate.architecture, candidate.deployed):
+            self._add_unless_there(ArchitectureRow(key=architecture.key, description=architecture.to_json()))
+        with self.session() as session:
+            row = session.get_one(EvaluationRow, evaluation)
+            earlier = select(EvaluationRow).where(
+                EvaluationRow.study_id == row.study_id, EvaluationRow.key == candidate.key
+            )
+            if (known := session.scalar(earlier)) is not None:
+                return _evaluation(known)
+            row.state, row.trial_number, row.key, row.candidate = "running", trial, candidate.key, candidate.to_json()
+            row.architecture_key, row.deployed_key = candidate.architecture.key, candidate.deployed.key
+            row.task, row.seed, row.threads = task, seed, threads
+            try:
+                session.commit()
+            except IntegrityError:  # another worker began the same one in this moment
+                session.rollback()
+                return _evaluation(session.scalars(earlier).one())
+            return None
+
+    def same_elsewhere(self, evaluation: int, names: Iterable[str]) -> Evaluation | None:
+        """A finished evaluation of the same candidate, task, seed and threads on this host, in another study."""
+        with self.session() as session:
+            row = session.get_one(EvaluationRow, evaluation)
+            others = session.scalars(
+                select(EvaluationRow).where(
+                    EvaluationRow.key == row.key,
+                    EvaluationRow.task == row.task,
+                    EvaluationRow.seed == row.seed,
+                    EvaluationRow.threads == row.threads,
+                    EvaluationRow.host == row.host,
+                    EvaluationRow.state == "complete",
+                    EvaluationRow.id != row.id,
+                )
+            )
+            complete = (other for other in others if set(names) <= {m.name for m in other.measurements})
+            return next(map(_evaluation, complete), None)
+
+    def add_epoch(self, evaluation: int, point: CurvePoint) -> None:
+        with self.session() as session:
+            session.add(
+                EpochRow(
+                    evaluation_id=evaluation,
+                    phase=point.phase,
+                    number=point.number,
+                    loss=point.loss,
+                    accuracy=point.accuracy,
+                    seconds=point.seconds,
+                )
+            )
+            session.commit()
+
+    def finish(
+        self,
+        evaluation: int,
+        measured: Mapping[str, tuple[float, Json]],
+        *,
+        seconds: float,
+        weights: str,
+        reused: int | None = None,
+    ) -> None:
+        """Keep what came out of a candidate. measured: value and conditions by name."""
+        with self.session() as session:
+            row = session.get_one(EvaluationRow, evaluation)
+            row.state, row.seconds, row.weights, row.reused = "complete", seconds, weights, reused
+            for name, (value, detail) in measured.items():
+                session.merge(MeasurementRow(evaluation_id=evaluation, name=name, value=value, detail=detail))
+            session.commit()
+
+    def fail(self, evaluation: int, *, kind: str, reason: str, seconds: float) -> None:
+        """Keep that a candidate could not be trained, and why."""
+        with self.session() as session:
+            row = session.get_one(EvaluationRow, evaluation)
+            row.state, row.kind, row.reason, row.seconds = "failed", kind, reason, seconds
+            session.commit()
+
+    def give_back(self, evaluation: int) -> bool:
+        """Free a place whose trial was interrupted, with all that it wrote. What is finished stays: then False."""
+        with self.session() as session:
+            row = session.get(EvaluationRow, evaluation)
+            if row is None or row.state in FINISHED:
+                return False
+            session.delete(row)
+            session.commit()
+            return True
+
+    def add_measurement(self, evaluation: int, name: str, value: float, detail: Json) -> None:
+        with self.session() as session:
+            session.merge(MeasurementRow(evaluation_id=evaluation, name=name, value=value, detail=detail))
+            session.commit()
+
+    # Looking back
+
+    def evaluations(self, study: int) -> list[Evaluation]:
+        """All that a study began, in the order of its trials."""
+        begun = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.key.is_not(None))
+        with self.session() as session:
+            return [_evaluation(row) for row in session.scalars(begun.order_by(EvaluationRow.trial_number))]
+
+    def finished_ids(self, study: int) -> list[int]:
+        """Ids of the evaluations that came to an end, complete or failed."""
+        finished = select(EvaluationRow.id).where(EvaluationRow.study_id == study, EvaluationRow.state.in_(FINISHED))
+        with self.session() as session:
+            return list(session.scalars(finished.order_by(EvaluationRow.id)))
+
+    def evaluation(self, evaluation: int) -> Evaluation:
+        with self.session() as session:
+            return _evaluation(session.get_one(EvaluationRow, evaluation))
+
+    def open_places(self, study: int) -> list[tuple[int, str]]:
+        """Id and worker of the places that were taken and not used yet."""
+        unused = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.key.is_(None))
+        with self.session() as session:
+            return [(row.id, row.worker) for row in session.scalars(unused)]
+
+    def curve(self, evaluation: int) -> list[CurvePoint]:
+        """The learning curve of one evaluation, fine-tuning after training."""
+        rows = select(EpochRow).where(EpochRow.evaluation_id == evaluation).order_by(EpochRow.id)
+        with self.session() as session:
+            return [CurvePoint(r.phase, r.number, r.loss, r.accuracy, r.seconds) for r in session.scalars(rows)]
+
+    # Hosts
+
+    def calibration(self, host: str, threads: int, torch: str) -> tuple[str, float] | None:
+        """Processor and reference time, in milliseconds, of a host that was calibrated before."""
+        with self.session() as session:
+            row = session.get(HostRow, (host, threads, torch))
+            return None if row is None else (row.cpu, row.reference_ms)
+
+    def keep_calibration(self, host: str, threads: int, torch: str, *, cpu: str, reference_ms: float) -> None:
+        """Keep a calibration; the first one of a host stays, so that its figures compare."""
+        self._add_unless_there(HostRow(name=host, threads=threads, torch=torch, cpu=cpu, reference_ms=reference_ms))
+
+    def _add_unless_there(self, row: Base) -> None:
+        """Add a row; one with the same key, which another worker may have added in this moment, stays."""
+        with self.session() as session:
+            session.add(row)
+            try:
+                session.commit()
+            except IntegrityError:
+                session.rollback()
+
+
+def _evaluation(row: EvaluationRow) -> Evaluation:
+    if row.candidate is None or row.trial_number is None or row.seed is None:
+        raise StoreError(f"evaluation {row.id} of the store has no candidate: the store was changed by hand")
+    return Evaluation(
+        id=row.id,
+        trial_number=row.trial_number,
+        state=row.state,
+        candidate=Candidate.from_json(row.candidate),
+        seed=row.seed,
+        worker=row.worker,
+        values={m.name: m.value for m in row.measurements},
+        details={m.name: m.detail for m in row.measurements},
+        kind=row.kind,
+        reason=row.reason,
+        seconds=row.seconds,
+        weights=row.weights,
+        reused=row.reused,
+    )

@@ -1,0 +1,110 @@
+"""The tables of paretonas, beside Optuna's in the same database."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+SCHEMA_VERSION = 1
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    """JSON columns hold what the rooms above wrote as plain data."""
+
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON, datetime: DateTime(timezone=True)}
+
+
+class SchemaRow(Base):
+    """One row: the version of these tables."""
+
+    __tablename__ = "paretonas_schema"
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class StudyRow(Base):
+    """A study's whole definition, so that going on needs the storage and the name only."""
+
+    __tablename__ = "paretonas_studies"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(512), unique=True)
+    definition: Mapped[dict[str, Any]]
+    created: Mapped[datetime] = mapped_column(default=_now)
+
+
+class ArchitectureRow(Base):
+    """A network as data, once, whoever tried it."""
+
+    __tablename__ = "paretonas_architectures"
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    description: Mapped[dict[str, Any]]
+
+
+class EvaluationRow(Base):
+    """One candidate tried in one study.
+
+    state: ``open`` (a place is taken, nothing is proposed yet), ``running``, ``complete`` or ``failed``. key: of the
+    candidate; unique within the study. reused: the evaluation of another study that the results were taken from.
+    """
+
+    __tablename__ = "paretonas_evaluations"
+    __table_args__ = (UniqueConstraint("study_id", "key"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(String(16), default="open")
+    worker: Mapped[str] = mapped_column(String(256))
+    host: Mapped[str] = mapped_column(String(256))
+    started: Mapped[datetime] = mapped_column(default=_now)
+    trial_number: Mapped[int | None]
+    key: Mapped[str | None] = mapped_column(String(32), index=True)
+    candidate: Mapped[dict[str, Any] | None]
+    architecture_key: Mapped[str | None] = mapped_column(ForeignKey(ArchitectureRow.key))
+    deployed_key: Mapped[str | None] = mapped_column(ForeignKey(ArchitectureRow.key))
+    task: Mapped[str | None] = mapped_column(String(256))
+    seed: Mapped[int | None]
+    threads: Mapped[int | None]
+    kind: Mapped[str | None] = mapped_column(String(32))
+    reason: Mapped[str | None]
+    seconds: Mapped[float | None]
+    weights: Mapped[str | None] = mapped_column(String(256))
+    reused: Mapped[int | None] = mapped_column(ForeignKey("paretonas_evaluations.id", ondelete="SET NULL"))
+    measurements: Mapped[list["MeasurementRow"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
+    epochs: Mapped[list["EpochRow"]] = relationship(cascade="all, delete-orphan", order_by="EpochRow.id")
+
+
+class MeasurementRow(Base):
+    """One measured number of one evaluation, with its conditions."""
+
+    __tablename__ = "paretonas_measurements"
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey(EvaluationRow.id, ondelete="CASCADE"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[float]
+    detail: Mapped[dict[str, Any]]
+
+
+class EpochRow(Base):
+    """One point of a learning curve."""
+
+    __tablename__ = "paretonas_epochs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    evaluation_id: Mapped[int] = mapped_column(ForeignKey(EvaluationRow.id, ondelete="CASCADE"), index=True)
+    phase: Mapped[str] = mapped_column(String(16))
+    number: Mapped[int]
+    loss: Mapped[float]
+    accuracy: Mapped[float]
+    seconds: Mapped[float]
+
+
+class HostRow(Base):
+    """The calibration of the latency clock of one host."""
+
+    __tablename__ = "paretonas_hosts"
+    name: Mapped[str] = mapped_column(String(256), primary_key=True)
+    threads: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    torch: Mapped[str] = mapped_column(String(64), primary_key=True)
+    cpu: Mapped[str] = mapped_column(String(256))
+    reference_ms: Mapped[float]
