@@ -2,7 +2,8 @@
 
 import json
 import sys
-from typing import Annotated, Any
+import warnings
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 from ..errors import ParetonasError, UsageError, one_of
 from ..objectives import OBJECTIVES, TASKS
 from ..spaces import SPACES
-from .export import figures_of
+from .export import figures_of, unit_of
 from .sampler import SAMPLERS
 from .study import DEFAULT_OBJECTIVES, DEFAULT_STORAGE, Study, create_study, load_study
 from .trial import Trial
@@ -130,8 +131,7 @@ def pick(
         return
     table = Table(title=f"Trial {trial.number} of {opened.name}", show_header=False)
     for name, value in figures.items():
-        unit = OBJECTIVES[name].unit if name in OBJECTIVES else "share of the test split"
-        table.add_row(name, _shown(name, value), unit)
+        table.add_row(name, _shown(name, value), unit_of(name))
     table.add_row("pruning", f"{trial.candidate.pruning:.2f}", "share of each layer's channels that left")
     table.add_row("seed", str(trial.evaluation.seed), "")
     table.add_row("network", escape(str(trial.architecture)), "")
@@ -185,24 +185,31 @@ def main() -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.showwarning = lambda message, *_: _say(f"warning: {message}", "yellow")
     try:
         app()
-    except KeyboardInterrupt:
-        _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)
     except ParetonasError as error:
         _fail(str(error), 2 if isinstance(error, UsageError) else 1)
 
 
-def _fail(message: str, code: int) -> None:
-    Console(stderr=True).print(f"[red]paretonas: {escape(message)}[/red]", soft_wrap=True, highlight=False)
+def _fail(message: str, code: int) -> NoReturn:
+    _say(message, "red")
     sys.exit(code)
+
+
+def _say(message: str, colour: str) -> None:
+    """One line on standard error."""
+    Console(stderr=True).print(f"[{colour}]paretonas: {escape(message)}[/{colour}]", soft_wrap=True, highlight=False)
 
 
 def _optimize(study: Study, trials: int, timeout: float | None, workers: int, quiet: bool) -> None:
     before = len(study.store.finished_ids(study.id))
     if before >= trials and not quiet:
         print(f"{study.name} has {before} trials already; --trials with a larger number goes on", file=sys.stderr)
-    study.optimize(n_trials=trials, timeout=timeout, workers=workers, show_progress=not quiet and before < trials)
+    try:
+        study.optimize(n_trials=trials, timeout=timeout, workers=workers, show_progress=not quiet and before < trials)
+    except KeyboardInterrupt:
+        _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)
 
 
 def _pick(study: Study, which: str | None, *bounds: float | None) -> Trial:

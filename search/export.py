@@ -20,6 +20,7 @@ from ..storage import save_weights_file
 if TYPE_CHECKING:
     from .trial import Trial
 
+TEST_ACCURACY = "test_accuracy"
 FILES = ("net.py", "net.safetensors", "net.json")
 USAGE = """Use (needs torch and safetensors):
 
@@ -74,7 +75,7 @@ def check(network: nn.Module, input_shape: tuple[int, ...], source: Path, weight
 def docstring(trial: "Trial") -> str:
     """The figures that the network was chosen by, and how to use it."""
     definition = trial.study.definition
-    figures = [f"{_number(value)} {_unit(name)}" for name, value in figures_of(trial).items()]
+    figures = [f"{name} {_number(value)} ({unit_of(name)})" for name, value in figures_of(trial).items()]
     return "\n".join(
         [
             f"Trial {trial.number} of the paretonas study {trial.study.name!r} on {definition.task}.",
@@ -89,8 +90,8 @@ def docstring(trial: "Trial") -> str:
 
 def figures_of(trial: "Trial") -> dict[str, float]:
     """What was measured, with the test accuracy, which an export reports."""
-    test = trial.test_accuracy()
-    return {**trial.values, "test_accuracy": test}
+    figures = {**trial.values, TEST_ACCURACY: trial.test_accuracy()}
+    return {name: figures[name] for name in (*OBJECTIVES, TEST_ACCURACY) if name in figures}
 
 
 def card_of(trial: "Trial", weights: Path) -> Json:
@@ -102,7 +103,7 @@ def card_of(trial: "Trial", weights: Path) -> Json:
         "task": definition.task,
         "objectives": list(definition.objectives),
         "values": figures_of(trial),
-        "units": {name: _unit(name) for name in figures_of(trial)},
+        "units": {name: unit_of(name) for name in figures_of(trial)},
         "conditions": {name: detail for name, detail in evaluation.details.items() if detail},
         "seed": evaluation.seed,
         "candidate": trial.candidate.to_json(),
@@ -112,10 +113,9 @@ def card_of(trial: "Trial", weights: Path) -> Json:
     }
 
 
-def _unit(name: str) -> str:
-    if name == "test_accuracy":
-        return "accuracy on the test split, which the search never saw"
-    return f"{name}: {OBJECTIVES[name].unit}"
+def unit_of(name: str) -> str:
+    """The unit of a measured number, in words."""
+    return "share of the test split, which the search never saw" if name == TEST_ACCURACY else OBJECTIVES[name].unit
 
 
 def _number(value: float) -> str:

@@ -28,15 +28,19 @@ def hypervolume(values: Sequence[Values], objectives: Sequence[Objective]) -> fl
     """
     if not values:
         return 0.0
-    return float(moocore.hypervolume(_scaled(values, objectives), ref=np.ones(len(objectives))))
+    return float(moocore.hypervolume(_to_range(_losses(values, objectives)), ref=np.ones(len(objectives))))
 
 
 def knee(values: Sequence[Values], objectives: Sequence[Objective]) -> int:
     """Index of the value nearest to the ideal point, the best of each objective (Yu 1973, compromise solution).
 
-    Objectives are scaled to the range of the values; costs are taken as logarithms.
+    Costs and error rates (1 - accuracy, from 0.001 up) are taken as logarithms, so that half the error weighs as much
+    as half the cost, and are scaled to the range of the values.
     """
-    return int(np.argmin(np.linalg.norm(_scaled(values, objectives), axis=1)))
+    losses = _losses(values, objectives)
+    rates = [column for column, objective in enumerate(objectives) if objective.direction == "maximize"]
+    losses[:, rates] = np.log(np.maximum(1 + losses[:, rates], 1e-3))
+    return int(np.argmin(np.linalg.norm(_to_range(losses), axis=1)))
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,18 @@ def _miss(value: float, kind: str, limit: float) -> float:
 
 
 def _losses(values: Sequence[Values], objectives: Sequence[Objective]) -> Matrix:
-    signs = [1.0 if objective.direction == "minimize" else -1.0 for objective in objectives]
-    return np.array([[value[o.name] for o in objectives] for value in values]) * signs
-
-
-def _scaled(values: Sequence[Values], objectives: Sequence[Objective]) -> Matrix:
-    """Losses from 0, the best, to 1, the worst."""
-    losses = _losses(values, objectives)
+    """What is minimised: a row for each value; costs as logarithms, what is maximised negated."""
+    losses = np.array([[value[objective.name] for objective in objectives] for value in values], dtype=np.float64)
     for column, objective in enumerate(objectives):
         if objective.direction == "minimize":
             losses[:, column] = np.log(np.maximum(losses[:, column], 1e-12))
+        else:
+            losses[:, column] *= -1
+    return losses
+
+
+def _to_range(losses: Matrix) -> Matrix:
+    """Each column from 0, its best, to 1, its worst."""
     low, high = losses.min(0), losses.max(0)
     scaled: Matrix = (losses - low) / np.where(high > low, high - low, 1.0)
     return scaled

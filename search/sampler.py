@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
@@ -20,7 +21,7 @@ EXPLORE_AFTER = 3  # proposals in a row that were known before the next one is d
 
 
 class SeededSampler(BaseSampler):
-    """A sampler whose random numbers follow from the study's seed and the trial's number alone.
+    """A sampler whose random numbers follow from the study's seed and the trial's place among those not interrupted.
 
     So a study that was interrupted proposes what it would have proposed, and workers differ from each other.
     ``known_in_a_row`` is set by the worker: a sampler that only repeats itself gives way to random search.
@@ -33,7 +34,9 @@ class SeededSampler(BaseSampler):
 
     def before_trial(self, study: "Study", trial: "FrozenTrial") -> None:
         name = self._name if self.known_in_a_row < EXPLORE_AFTER else "random"
-        mixed = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0]
+        failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        place = trial.number - sum(earlier.number < trial.number for earlier in failed)
+        mixed = np.random.SeedSequence([self._seed, place]).generate_state(1)[0]
         self._inner = SAMPLERS[name](int(mixed))
         self._inner.before_trial(study, trial)
 
@@ -51,6 +54,6 @@ class SeededSampler(BaseSampler):
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
-        self, study: "Study", trial: "FrozenTrial", state: "TrialState", values: Sequence[float] | None
+        self, study: "Study", trial: "FrozenTrial", state: TrialState, values: Sequence[float] | None
     ) -> None:
         self._inner.after_trial(study, trial, state, values)

@@ -10,11 +10,10 @@ from ..objectives import accuracy
 from ..spaces import Architecture, Candidate, Network, build
 from ..spaces.architecture import Json
 from ..storage import CurvePoint, Evaluation
+from .export import TEST_ACCURACY, export
 
 if TYPE_CHECKING:
     from .study import Study
-
-TEST_ACCURACY = "test_accuracy"
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,6 @@ class Trial:
         """Write ``net.py``, ``net.safetensors`` and ``net.json`` into ``folder`` and check that they agree with this
         trial. Raises ExportError if one of them exists and ``force`` is not given.
         """
-        from .export import export
-
         return export(self, Path(folder), force=force)
 
     def to_json(self) -> Json:

@@ -34,7 +34,7 @@ def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callab
     """
     store, definition = study.store, study.definition
     torch.set_num_threads(definition.threads)
-    host = _host(study) if any(objective.clock for objective in definition.resolved_objectives) else None
+    host = host_of(study) if any(objective.clock for objective in definition.resolved_objectives) else None
     while deadline is None or time.monotonic() < deadline:
         place = store.take_place(study.id, total, worker=me(), host=platform.node())
         if place is None:
@@ -188,7 +188,7 @@ def is_alive(worker: str) -> bool:
         return False
 
 
-def _host(study: "Study") -> Host:
+def host_of(study: "Study") -> Host:
     """The latency clock of the host at work, calibrated once for each store."""
     name, threads, version = platform.node(), study.definition.threads, torch.__version__
     if study.store.calibration(name, threads, version) is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import torch
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from sqlalchemy import make_url
 
 from ..errors import StoreError
@@ -72,4 +72,4 @@ class Artifacts:
 def save_weights_file(file: Path, architecture: Architecture, state: dict[str, torch.Tensor]) -> None:
     """Write tensors, and the architecture that they belong to as metadata, as safetensors."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    save_file(tensors, file, metadata={"architecture": json.dumps(architecture.to_json())})
+    file.write_bytes(save(tensors, metadata={"architecture": json.dumps(architecture.to_json())}))

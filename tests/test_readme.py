@@ -1,0 +1,93 @@
+"""The README's commands do what it says; the default job reaches what it promises."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def block(kind: str, word: str) -> str:
+    """The one block of a kind that has a word in it."""
+    (found,) = [str(text) for block_kind, text in BLOCKS if block_kind == kind and word in text]
+    return found
+
+
+def run(command: list[str], folder: Path) -> str:
+    """Run a command with this interpreter's programs first on the path; its standard output."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def bash(text: str, folder: Path) -> str:
+    return run(["bash", "-euo", "pipefail", "-c", text], folder)
+
+
+def test_every_block_is_run() -> None:
+    """A new block in the README needs a test here."""
+    assert len(BLOCKS) == 7
+
+
+@pytest.fixture(scope="module")
+def default_job(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the first command of the README was run; the package is installed already."""
+    folder = tmp_path_factory.mktemp("default")
+    install, job = block("sh", "pip install . &&").strip().split(" && ")
+    assert install == "pip install ."
+    assert "Pareto front of digits-conv" in bash(job, folder)
+    return folder
+
+
+def test_default_job_reaches_its_promise(default_job: Path) -> None:
+    """30 networks, a front of 5 points over a factor of 10 in parameters, and 0.97 on the test split."""
+    front = json.loads(bash("paretonas front --json", default_job))
+    best = json.loads(bash("paretonas pick best --json", default_job))
+    parameters = [point["values"]["parameters"] for point in front["front"]]
+    assert front["trials"] == 30
+    assert len(parameters) >= 5
+    assert max(parameters) / min(parameters) >= 10
+    assert best["values"]["test_accuracy"] >= 0.97
+
+
+def test_picked_network_works_without_paretonas(default_job: Path) -> None:
+    """The export of the README classifies a batch in an interpreter that cannot import paretonas."""
+    out = bash(block("sh", "paretonas pick knee"), default_job)
+    assert "test_accuracy" in out
+    blocked = "import sys\nsys.modules['paretonas'] = None\n"
+    scores = run([sys.executable, "-c", blocked + block("python", "# in out/")], default_job / "out")
+    assert re.match(r"tensor\(\[\d, \d, \d, \d, \d\]\)", scores)
+
+
+def test_script_searches_and_loads(tmp_path: Path) -> None:
+    """The script of the README runs, and the one line of another project gives its network."""
+    script, line = block("python", "create_study"), block("python", "load_model")
+    assert "parameters" in run([sys.executable, "-c", script], tmp_path)
+    assert sorted(file.name for file in (tmp_path / "my_project/nets").iterdir()) == [
+        "net.json",
+        "net.py",
+        "net.safetensors",
+    ]
+    assert "Network" in run([sys.executable, "-c", f"{line}print(type(model).__name__)"], tmp_path)
+
+
+def test_dashboard_says_where_it_is(default_job: Path) -> None:
+    """The dashboard's command prints its address and ends on Ctrl-C."""
+    command = block("sh", "dashboard").split()
+    with subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=default_job, stderr=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        assert process.stderr is not None
+        assert "http://127.0.0.1:" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) in (0, 130)
