@@ -1,0 +1,98 @@
+"""What several files share: finished studies, and the command line in this process and in others."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+
+import paretonas as pn
+from paretonas.errors import StudyError
+from paretonas.search.cli import main
+from paretonas.spaces import SPACES, Space
+
+BRIEF = pn.Training(epochs=1, finetune_epochs=1)
+COMMAND = [sys.executable, "-m", "paretonas"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet() -> None:
+    """Optuna says nothing, and torch takes one core: others need the rest."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store of the test's own, not made yet."""
+    return f"sqlite:///{tmp_path / 'nas.db'}"
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> pn.Study:
+    """A finished study of eight small convolutional networks, alone in its store. To be read only."""
+    folder = tmp_path_factory.mktemp("small")
+    space = pn.ConvSpace(layers=(1, 3), widths=[4, 8], hidden_layers=(0, 1), hidden_widths=8, training=BRIEF)
+    study = pn.create_study("small", space=space, storage=f"sqlite:///{folder / 'nas.db'}")
+    study.optimize(8, show_progress=False)
+    return study
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> pn.Study:
+    """An exhausted study: of six candidates four succeed, two ask for 256 TB of memory, and all were proposed again
+    and again. To be read only.
+    """
+    folder = tmp_path_factory.mktemp("mixed")
+    space = pn.MLPSpace(layers=1, widths=[4, 8, 10**12], activations=["relu", "tanh"], pruning=0.0, training=BRIEF)
+    study = pn.create_study(
+        "mixed", space=space, objectives=["accuracy", "parameters"], storage=f"sqlite:///{folder / 'nas.db'}"
+    )
+    with pytest.raises(StudyError, match="exhausted"):
+        study.optimize(7, show_progress=False)
+    return study
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Space]], None]:
+    """Make a space of the test's own known, as its line in the catalogue would."""
+    return lambda space: monkeypatch.setitem(SPACES, space.name, space)
+
+
+@pytest.fixture
+def cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command line in this process, through the same door as ``paretonas``."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["paretonas", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(list(arguments), int(end.value.code or 0), out, err)
+
+    return call
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command line in a process of its own; what still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def call(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
