@@ -13,6 +13,7 @@ from .spaces import (
     Options,
     Range,
     Training,
+    TrainingSpace,
     build,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "Range",
     "Study",
     "Training",
+    "TrainingSpace",
     "build",
     "create_study",
     "load_model",

@@ -14,6 +14,7 @@ A message says the rule, what came, where, and what to do.
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class ParetonasError(Exception):
@@ -64,4 +65,6 @@ def one_of(what: str, given: object, known: Iterable[str], error: type[Paretonas
     """Raise ``error`` naming all there is, unless ``given`` is one of ``known``."""
     names = list(known)
     if given not in names:
-        raise error(f"unknown {what} {given!r}: there is {', '.join(names)}")
+        near = get_close_matches(str(given), names, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise error(f"unknown {what} {given!r}: {meant}there is {', '.join(names)}")

@@ -47,7 +47,7 @@ def train(
     rows = len(data.train.y)
     batch = min(training.batch_size, rows)
     steps = rows // batch
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=training.weight_decay, fused=True)
+    optimizer = _optimizer(network, training, rate)
     if epochs:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=epochs * steps)
     order = torch.Generator().manual_seed(seed)
@@ -58,7 +58,8 @@ def train(
             total = torch.zeros((), device=data.train.x.device)
             for picked in torch.randperm(rows, generator=order)[: steps * batch].view(steps, batch):
                 index = picked.to(data.train.x.device)
-                loss = nn.functional.cross_entropy(network(data.train.x[index]), data.train.y[index])
+                scores, target = network(data.train.x[index]), data.train.y[index]
+                loss = nn.functional.cross_entropy(scores, target, label_smoothing=training.label_smoothing)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -68,6 +69,13 @@ def train(
             if not math.isfinite(mean):
                 raise CandidateFailed("diverged", f"the loss became {mean} in epoch {number + 1} of {epochs} ({phase})")
             yield Epoch(phase, number, mean, accuracy(network, data.validation), time.perf_counter() - began)
+
+
+def _optimizer(network: nn.Module, training: Training, rate: float) -> torch.optim.Optimizer:
+    weights, decay = network.parameters(), training.weight_decay
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(weights, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)
+    return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
 
 
 @contextmanager

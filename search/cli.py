@@ -3,6 +3,7 @@
 import json
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,9 +16,11 @@ from ..objectives import OBJECTIVES, TASKS
 from ..spaces import SPACES
 from .export import figures_of, unit_of
 from .sampler import SAMPLERS
-from .study import DEFAULT_OBJECTIVES, DEFAULT_STORAGE, Study, create_study, load_study
+from .study import Study, load_study
+from .study_file import StudyFile
 from .trial import Trial
 
+DEFAULTS = StudyFile()
 app = typer.Typer(
     name="paretonas",
     help="Search small, fast networks: accuracy against parameters against latency.",
@@ -36,9 +39,7 @@ Artifacts = Annotated[
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study. Default: the only one there is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Trials = Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)]
 Timeout = Annotated[float | None, typer.Option(help="Begin no candidate after so many seconds.", min=0)]
-Workers = Annotated[int, typer.Option(help="Processes on this machine.", min=1)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 MaxLatency = Annotated[float | None, typer.Option(help="At most so many milliseconds per example.", metavar="MS")]
 MaxParameters = Annotated[float | None, typer.Option(help="At most so many trainable numbers.", metavar="COUNT")]
@@ -49,49 +50,86 @@ PICKS = "knee (nearest to the ideal point), best (most accurate) or a trial's nu
 
 @app.command()
 def run(
-    space: Annotated[str, typer.Option(help=f"Search space: {', '.join(SPACES)}.")] = "conv",
-    task: Annotated[str, typer.Option(help=f"Data: {', '.join(TASKS)}.")] = "digits",
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Study file (TOML); options given beside it come first.", metavar="[STUDY.TOML]"),
+    ] = None,
+    space: Annotated[str | None, typer.Option(help=f"Search space: {', '.join(SPACES)}.  [default: conv]")] = None,
+    task: Annotated[str | None, typer.Option(help=f"Data: {', '.join(TASKS)}.  [default: digits]")] = None,
     objectives: Annotated[
-        str, typer.Option(help=f"Comma-separated: {', '.join(OBJECTIVES)}.", metavar="NAMES")
-    ] = ",".join(DEFAULT_OBJECTIVES),
+        str | None,
+        typer.Option(
+            help=f"Comma-separated: {', '.join(OBJECTIVES)}.  [default: {','.join(DEFAULTS.objectives)}]",
+            metavar="NAMES",
+        ),
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study.  [default: TASK-SPACE]")] = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PARETONAS_STORAGE",
+            help=f"Database URL of the store.  [default: {DEFAULTS.storage}]",
+            metavar="URL",
+        ),
+    ] = None,
     artifacts: Artifacts = None,
-    trials: Trials = 30,
+    trials: Annotated[
+        int | None, typer.Option(help=f"Candidates to have in the study in all.  [default: {DEFAULTS.trials}]", min=1)
+    ] = None,
     timeout: Timeout = None,
-    workers: Workers = 1,
-    threads: Annotated[int, typer.Option(help="CPU threads of each worker, in training and for latency.", min=1)] = 1,
-    epochs: Annotated[int, typer.Option(help="Epochs of training for each candidate, before pruning.", min=1)] = 10,
-    sampler: Annotated[str, typer.Option(help=f"What proposes candidates: {', '.join(SAMPLERS)}.")] = "tpe",
-    seed: Annotated[int, typer.Option(help="Of proposals, weights and data order.", min=0)] = 0,
-    device: Annotated[str, typer.Option(help="Where candidates train: cpu or cuda.")] = "cpu",
+    workers: Annotated[
+        int | None, typer.Option(help=f"Processes on this machine.  [default: {DEFAULTS.workers}]", min=1)
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help=f"CPU threads of each worker, in training and for latency.  [default: {DEFAULTS.threads}]", min=1
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of training for each candidate, before pruning.  [default: 10]", min=1),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help=f"What proposes candidates: {', '.join(SAMPLERS)}.  [default: tpe]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of proposals, weights and data order.  [default: 0]", min=0)] = None,
+    device: Annotated[str | None, typer.Option(help="Where candidates train: cpu or cuda.  [default: cpu]")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Search, and print the Pareto front. The same command again goes on where it was."""
-    one_of("search space", space, SPACES)
-    opened = create_study(
-        study or f"{task}-{space}",
-        space=SPACES[space]().replace_training(epochs=epochs),
+    asked = StudyFile() if file is None else StudyFile.read(file)
+    if space is not None:
+        one_of("search space", space, SPACES)
+    asked = asked.with_changes(
+        space=None if space is None else SPACES[space](),
         task=task,
-        objectives=[name.strip() for name in objectives.split(",")],
+        objectives=None if objectives is None else tuple(name.strip() for name in objectives.split(",")),
+        study=study,
         storage=storage,
         artifacts=artifacts,
+        trials=trials,
+        timeout=timeout,
+        workers=workers,
+        threads=threads,
         sampler=sampler,
         seed=seed,
-        threads=threads,
         device=device,
     )
-    _optimize(opened, trials, timeout, workers, quiet)
+    if epochs is not None:
+        asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
+    opened = asked.create()
+    _optimize(opened, asked.trials, asked.timeout, asked.workers, quiet)
     _print_front(opened, as_json)
 
 
 @app.command()
 def worker(
     study: StudyName = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
-    trials: Trials = 30,
+    trials: Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)] = DEFAULTS.trials,
     timeout: Timeout = None,
     quiet: Quiet = False,
 ) -> None:
@@ -101,7 +139,7 @@ def worker(
 
 @app.command()
 def front(
-    study: StudyName = None, storage: Storage = DEFAULT_STORAGE, artifacts: Artifacts = None, as_json: AsJson = False
+    study: StudyName = None, storage: Storage = DEFAULTS.storage, artifacts: Artifacts = None, as_json: AsJson = False
 ) -> None:
     """Print the Pareto front of a study."""
     _print_front(load_study(study, storage=storage, artifacts=artifacts), as_json)
@@ -115,7 +153,7 @@ def pick(
     max_macs: MaxMacs = None,
     min_accuracy: MinAccuracy = None,
     study: StudyName = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,7 +186,7 @@ def export_(
     min_accuracy: MinAccuracy = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     study: StudyName = None,
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
     as_json: AsJson = False,
 ) -> None:
@@ -165,7 +203,7 @@ def export_(
 
 @app.command()
 def dashboard(
-    storage: Storage = DEFAULT_STORAGE,
+    storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; others than loopback are open to the network.")

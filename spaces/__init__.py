@@ -10,6 +10,7 @@ from .mlp import MLPSpace
 from .pruning import prune, pruned_architecture
 from .source import write_source
 from .space import Space, fits
+from .training_space import TrainingSpace
 
 __all__ = [
     "SPACES",
@@ -26,6 +27,7 @@ __all__ = [
     "Space",
     "Suggester",
     "Training",
+    "TrainingSpace",
     "build",
     "fits",
     "prune",

@@ -4,16 +4,20 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Self
 
-from ..errors import UsageError
+from ..errors import UsageError, one_of
 from .architecture import Architecture, Json, key_of
 from .pruning import pruned_architecture
+
+OPTIMIZERS = ("adamw", "sgd")
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a candidate is trained: AdamW under a one-cycle learning rate (Smith & Topin 2018).
+    """How a candidate is trained, under a one-cycle learning rate (Smith & Topin 2018).
 
-    epochs and finetune_epochs (after pruning): passes over the training split. learning_rate: the peak.
+    epochs and finetune_epochs (after pruning): passes over the training split. learning_rate: the peak. optimizer:
+    ``adamw`` (Loshchilov & Hutter 2019) or ``sgd`` (Nesterov momentum 0.9). label_smoothing: the share of the target
+    spread evenly over the classes (Szegedy et al. 2016).
     """
 
     epochs: int = 10
@@ -21,8 +25,13 @@ class Training:
     batch_size: int = 64
     learning_rate: float = 1e-2
     weight_decay: float = 1e-2
+    optimizer: str = "adamw"
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        if not 0 <= self.label_smoothing < 1:
+            raise UsageError(f"label_smoothing is at least 0 and below 1, {self.label_smoothing!r} was given")
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{name} of the training must be above 0, {getattr(self, name)!r} was given")

@@ -14,4 +14,4 @@ def space_from_json(data: Json) -> Space:
     choices = dict(data)
     name = choices.pop("type", None)
     one_of("search space", name, SPACES, InvalidSpace)
-    return SPACES[name].fields_from_json(choices)
+    return SPACES[name].from_json(choices)

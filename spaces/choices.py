@@ -108,13 +108,20 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """Rule of a field: numbers of at least 0 and below 1."""
+class Real:
+    """Rule of a field: finite numbers of at least ``least`` (above it, if ``above``) and below ``below``."""
+
+    least: float = 0.0
+    below: float = math.inf
+    above: bool = False
 
     def check(self, choice: Choice, where: str) -> None:
         for value in (choice.low, choice.high) if isinstance(choice, Range) else choice.values:
-            if not _is_number(value) or not 0 <= float(value) < 1:
-                raise InvalidSpace(f"{where}: a ratio is at least 0 and below 1, {value!r} was given")
+            fits = _is_number(value) and self.least <= float(value) < self.below
+            if not fits or (self.above and value == self.least):
+                wanted = f"numbers {'above' if self.above else 'of at least'} {self.least:g}"
+                wanted += f" and below {self.below:g}" if math.isfinite(self.below) else ""
+                raise InvalidSpace(f"{where}: {wanted} are needed, {value!r} was given")
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,9 @@ class Words:
             raise InvalidSpace(f"{where}: a list of {', '.join(self.known)} is needed, a range was given")
         for value in choice.values:
             one_of(f"value of {where}", value, self.known, InvalidSpace)
+
+
+Rule = Whole | Real | Words
 
 
 def suggest(trial: Suggester, name: str, choice: Choice) -> Any:

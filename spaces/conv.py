@@ -7,7 +7,7 @@ from ..errors import InvalidSpace
 from .architecture import Architecture, Block, DataSpec, Head
 from .blocks import ACTIVATIONS
 from .candidate import Candidate
-from .choices import ChoiceLike, Options, Ratio, Suggester, Whole, Words
+from .choices import ChoiceLike, Options, Real, Suggester, Whole, Words
 from .space import SHARING, Space
 
 POOLINGS = {"max": "max_pool", "average": "average_pool"}
@@ -54,7 +54,7 @@ class ConvSpace(Space):
         "hidden_layers": Whole(0),
         "hidden_widths": Whole(),
         "sharing": Words(SHARING),
-        "pruning": Ratio(),
+        "pruning": Real(below=1),
     }
 
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:
@@ -91,4 +91,4 @@ class ConvSpace(Space):
 
         blocks = self.sharing_gene(trial, blocks, data.input_shape[0], stages)
         architecture = Architecture(data.input_shape, tuple(blocks), (Head(data.classes),))
-        return Candidate(architecture, self.gene(trial, "pruning", "pruning"), self.training)
+        return self.candidate(trial, architecture, self.gene(trial, "pruning", "pruning"))

@@ -7,7 +7,7 @@ from typing import ClassVar
 from .architecture import Architecture, Block, DataSpec, Head
 from .blocks import ACTIVATIONS
 from .candidate import Candidate
-from .choices import ChoiceLike, Options, Ratio, Suggester, Whole, Words
+from .choices import ChoiceLike, Options, Real, Suggester, Whole, Words
 from .space import Space
 
 
@@ -36,7 +36,7 @@ class MLPSpace(Space):
         "norms": Words(("batch", "none")),
         "activations": Words(tuple(ACTIVATIONS)),
         "sharing": Words(("none", "all")),
-        "pruning": Ratio(),
+        "pruning": Real(below=1),
     }
 
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:
@@ -51,4 +51,4 @@ class MLPSpace(Space):
             blocks = self.sharing_gene(trial, blocks, prod(data.input_shape), [0] * len(blocks))
         pruning = self.gene(trial, "pruning", "pruning") if layers else 0.0
         architecture = Architecture(data.input_shape, tuple(blocks), (Head(data.classes),))
-        return Candidate(architecture, pruning, self.training)
+        return self.candidate(trial, architecture, pruning)

@@ -1,39 +1,32 @@
 """What every search space is: a frozen record of choices that suggests candidates."""
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from ..errors import InvalidArchitecture, InvalidSpace, one_of
-from .architecture import Block, DataSpec, Json, can_share
+from ..errors import InvalidArchitecture
+from .architecture import Architecture, Block, DataSpec, Json, can_share
 from .builder import shapes
-from .candidate import Candidate, Training
-from .choices import Choice, Options, RandomSuggester, Ratio, Suggester, Whole, Words, as_choice, suggest
+from .candidate import Candidate
+from .choices import Options, RandomSuggester, Suggester
+from .genes import Genes
+from .pruning import pruned_architecture
+from .training_space import TrainingSpace
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space(ABC):
-    """A search space. Each field is a choice: a value, a list of options, or a range ``(low, high)``.
+class Space(Genes, ABC):
+    """A search space. ``name`` is its word in files and on the command line.
 
-    ``name`` is its word in files and on the command line; ``rules`` says, for each field that is searched, what it
-    may hold.
+    training: hyperparameters, searched together with the structure where they are not constants.
     """
 
-    training: Training = Training()
+    training: TrainingSpace = TrainingSpace()
     name: ClassVar[str]
-    rules: ClassVar[dict[str, Whole | Ratio | Words]]
-
-    def __post_init__(self) -> None:
-        for name, rule in self.rules.items():
-            rule.check(self.choice(name), f"{type(self).__name__}.{name}")
 
     @abstractmethod
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:
         """A candidate for the data, its genes asked of ``trial`` as in Optuna's define-by-run."""
-
-    def choice(self, field: str) -> Choice:
-        """The field as Options or Range."""
-        return as_choice(getattr(self, field), f"{type(self).__name__}.{field}")
 
     def sample(self, data: DataSpec, *, seed: int = 0) -> Candidate:
         """A random candidate, without a study."""
@@ -44,12 +37,8 @@ class Space(ABC):
         return sum(fits(self.sample(data, seed=seed)) for seed in range(samples)) / samples
 
     def replace_training(self, **changes: Any) -> Self:
-        """The same space with other values in its training."""
+        """The same space with other choices in its training."""
         return replace(self, training=replace(self.training, **changes))
-
-    def gene(self, trial: Suggester, field: str, name: str) -> Any:
-        """Ask for the gene ``name`` under the choice of ``field``."""
-        return suggest(trial, name, self.choice(field))
 
     def width_genes(self, trial: Suggester, width_per: str, stages: list[int]) -> list[int]:
         """The width of each layer: one gene for the network, one for each stage, or one for each layer."""
@@ -69,16 +58,18 @@ class Space(ABC):
             return blocks
         return share_weights(blocks, in_width, stages, self.gene(trial, "sharing", "sharing"))
 
+    def candidate(self, trial: Suggester, architecture: Architecture, pruning: float) -> Candidate:
+        """The candidate of an architecture, with the training that ``trial`` suggests."""
+        pruned = pruned_architecture(architecture, pruning) != architecture
+        return Candidate(architecture, pruning, self.training.suggest(trial, pruned=pruned))
+
     def to_json(self) -> Json:
-        choices = {name: self.choice(name).to_json() for name in self.rules}
-        return {"type": self.name, **choices, "training": asdict(self.training)}
+        return {"type": self.name, **super().to_json(), "training": self.training.to_json()}
 
     @classmethod
-    def fields_from_json(cls, data: Json) -> Self:
+    def from_json(cls, data: Json) -> Self:
         """Read what ``to_json`` wrote, less its type."""
-        for name in data:
-            one_of(f"field of {cls.__name__}", name, [field.name for field in fields(cls)], InvalidSpace)
-        return cls(**{**data, "training": Training(**data["training"])})
+        return super().from_json({**data, "training": TrainingSpace.from_json(data.get("training", {}))})
 
 
 def fits(candidate: Candidate) -> bool:
