@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -130,7 +130,9 @@ def _time(network: nn.Module, example: torch.Tensor) -> float:
 def _alone() -> Iterator[None]:
     """Hold the host's measuring lock, which the system frees if its holder dies, and keep the collector quiet."""
     path = Path(tempfile.gettempdir()) / "paretonas-latency.lock"
-    with path.open("w") as lock:
+    with suppress(FileExistsError):  # made by whoever measures first; others may be allowed to read it only
+        path.touch(exist_ok=False)
+    with path.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         collecting = gc.isenabled()
         gc.disable()

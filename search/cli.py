@@ -167,7 +167,7 @@ def pick(
     if as_json:
         print(json.dumps({**trial.to_json(), "values": figures}, indent=2))
         return
-    table = Table(title=f"Trial {trial.number} of {opened.name}", show_header=False)
+    table = Table(title=f"Trial {trial.number} of {escape(opened.name)}", show_header=False)
     for name, value in figures.items():
         table.add_row(name, _shown(name, value), unit_of(name))
     table.add_row("pruning", f"{trial.candidate.pruning:.2f}", "share of each layer's channels that left")
@@ -264,9 +264,10 @@ def _print_front(study: Study, as_json: bool) -> None:
     if not points:
         print(f"{study.name}: the front is empty, {len(failed)} trials failed")
         return
-    names = list(points[0].values.keys() - {"test_accuracy"})
-    names.sort(key=list(OBJECTIVES).index)
-    table = Table(title=f"Pareto front of {study.name}: {', '.join(study.definition.objectives)}", title_justify="left")
+    names = sorted(points[0].values, key=list(OBJECTIVES).index)
+    table = Table(
+        title=f"Pareto front of {escape(study.name)}: {', '.join(study.definition.objectives)}", title_justify="left"
+    )
     table.add_column("trial", justify="right")
     for name in names:
         table.add_column(name, justify="right")

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from ..errors import StudyError, UsageError, one_of
 from ..objectives import OBJECTIVES, TASKS, Objective, Task
-from ..spaces import Space, space_from_json
+from ..spaces import SPACES, Space, space_from_json
 from ..spaces.architecture import Json
 from .sampler import SAMPLERS
 
@@ -32,6 +32,13 @@ class Definition:
     def __post_init__(self) -> None:
         if not isinstance(self.space, Space):
             raise UsageError(f"a study searches a space such as ConvSpace(), {self.space!r} was given")
+        if SPACES.get(self.space.name) is not type(self.space):
+            raise UsageError(
+                f"a study's space comes back from the store by its name, {type(self.space).__name__} is none of "
+                f"{', '.join(SPACES)}: add it to spaces/catalog.py"
+            )
+        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
+            raise UsageError(f"a seed is a whole number from 0 and below 2**31, {self.seed!r} was given")
         one_of("task", self.task, TASKS)
         one_of("sampler", self.sampler, SAMPLERS)
         one_of("device", self.device, ("cpu", "cuda"))

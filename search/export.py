@@ -35,12 +35,12 @@ def export(trial: "Trial", folder: Path, *, force: bool) -> Path:
     there = [name for name in FILES if (folder / name).exists()]
     if there and not force:
         raise ExportError(f"{', '.join(there)} of {folder} would be overwritten: export elsewhere, or force it")
+    network, text = trial.load(), write_source(trial.architecture, docstring(trial))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as place:
             source, weights, card = (Path(place) / name for name in FILES)
-            network = trial.load()
-            source.write_text(write_source(trial.architecture, docstring(trial)), encoding="utf-8")
+            source.write_text(text, encoding="utf-8")
             save_weights_file(weights, trial.architecture, network.state_dict())
             check(network, trial.architecture.input_shape, source, weights)
             card.write_text(json.dumps(card_of(trial, weights), indent=2) + "\n", encoding="utf-8")

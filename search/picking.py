@@ -20,6 +20,8 @@ def pick(study: "Study", which: str | int | None, bounds: Bounds) -> "Trial":
         raise UsageError(
             f"a pick is {' or '.join(map(repr, WORDS))}, a trial's number, or a bound such as max_latency_ms"
         )
+    if which is not None and not isinstance(which, str | int):
+        raise UsageError(f"a pick is a word or a trial's number, {which!r} was given")
     if isinstance(which, int) or (which is not None and which.isdecimal()):
         return _by_number(study, int(which))
     if which is not None and which not in WORDS:

@@ -17,6 +17,7 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "nsga2": lambda seed: NSGAIISampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
 }
+INTERRUPTED = "interrupted"  # user attribute of a trial whose parameters were put back in the queue
 EXPLORE_AFTER = 3  # proposals in a row that were known before the next one is drawn at random
 
 
@@ -35,7 +36,7 @@ class SeededSampler(BaseSampler):
     def before_trial(self, study: "Study", trial: "FrozenTrial") -> None:
         name = self._name if self.known_in_a_row < EXPLORE_AFTER else "random"
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        place = trial.number - sum(earlier.number < trial.number for earlier in failed)
+        place = trial.number - sum(t.number < trial.number and INTERRUPTED in t.user_attrs for t in failed)
         mixed = np.random.SeedSequence([self._seed, place]).generate_state(1)[0]
         self._inner = SAMPLERS[name](int(mixed))
         self._inner.before_trial(study, trial)

@@ -48,6 +48,7 @@ def create_study(
     store = Store(storage, artifacts=artifacts)
     if store.definition(name) is None:
         _check_fit(definition)
+        _check_free(store, name)
         store.add_study(name, definition.to_json())
     study = _open(store, name)
     changed = differences(study.definition.to_json(), definition.to_json())
@@ -139,7 +140,7 @@ class Study:
     @property
     def trials(self) -> "list[Trial]":
         """All candidates that came to an end, also the failed ones, by number."""
-        from ..storage.store import FINISHED
+        from ..storage import FINISHED
         from .trial import Trial
 
         return [Trial(self, e) for e in self.store.evaluations(self.id) if e.state in FINISHED]
@@ -178,6 +179,16 @@ def _open(store: "Store", name: str) -> Study:
     if found is None:
         raise StudyError(f"no study {name!r} is in {store!r}")
     return Study(store, found[0], name, Definition.from_json(found[1]))
+
+
+def _check_free(store: "Store", name: str) -> None:
+    """Refuse a name that a study of plain Optuna has; one that another worker made in this moment is ours."""
+    import optuna
+
+    with store.explained():
+        taken = name in optuna.get_all_study_names(store.optuna)
+    if taken and store.definition(name) is None:
+        raise StudyError(f"{store!r} has a study {name!r} that paretonas did not make: choose another name")
 
 
 def _check_fit(definition: Definition) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import StudyError
+from ..errors import StoreError, StudyError
 from ..objectives import accuracy
 from ..spaces import Architecture, Candidate, Network, build
 from ..spaces.architecture import Json
@@ -40,8 +40,8 @@ class Trial:
 
     @property
     def values(self) -> Mapping[str, float]:
-        """Every measured number by name; ``test_accuracy`` among them once it was asked for."""
-        return self.evaluation.values
+        """What the search measured, by name; the test split is not part of it."""
+        return {name: value for name, value in self.evaluation.values.items() if name != TEST_ACCURACY}
 
     @property
     def candidate(self) -> Candidate:
@@ -62,17 +62,22 @@ class Trial:
         if self.evaluation.weights is None:
             raise StudyError(f"trial {self.number} has no weights: {self.reason}")
         network = build(self.architecture)
-        network.load_state_dict(self.study.store.artifacts.load_weights(self.evaluation.weights))
+        try:
+            network.load_state_dict(self.study.store.artifacts.load_weights(self.evaluation.weights))
+        except RuntimeError as error:
+            raise StoreError(
+                f"the weights {self.evaluation.weights} do not fit trial {self.number}: the artifact was exchanged"
+            ) from error
         return network.eval()
 
     def test_accuracy(self) -> float:
         """The accuracy on the test split, which the search never sees; kept in the store once known."""
-        if TEST_ACCURACY not in self.values:
-            test = self.study.definition.resolved_task.load().test
-            value = accuracy(self.load(), test)
-            self.study.store.add_measurement(self.evaluation.id, TEST_ACCURACY, value, {})
-            return value
-        return self.values[TEST_ACCURACY]
+        known = self.study.store.evaluation(self.evaluation.id).values
+        if TEST_ACCURACY in known:
+            return known[TEST_ACCURACY]
+        value = accuracy(self.load(), self.study.definition.resolved_task.load().test)
+        self.study.store.add_measurement(self.evaluation.id, TEST_ACCURACY, value, {})
+        return value
 
     def export(self, folder: str | Path, *, force: bool = False) -> Path:
         """Write ``net.py``, ``net.safetensors`` and ``net.json`` into ``folder`` and check that they agree with this

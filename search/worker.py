@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import psutil
 import torch
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from ..errors import CandidateFailed, StudyError
 from ..objectives import Epoch, Host, Measurement, calibrate
 from ..spaces import Candidate
-from ..storage import CurvePoint, Evaluation
-from .evaluate import evaluate
-from .sampler import SeededSampler
+from ..storage import FINISHED, CurvePoint, Evaluation
+from .evaluate import evaluate, failures
+from .sampler import INTERRUPTED, SeededSampler
 
 if TYPE_CHECKING:
     from .study import Study
@@ -57,31 +58,43 @@ def _propose(study: "Study", place: int) -> tuple[OptunaTrial, Candidate]:
     while sampler.known_in_a_row < EXHAUSTED_AFTER:
         trial = study.optuna.ask()
         try:
-            candidate = definition.space.suggest(trial, definition.resolved_task.spec)
-            trial.set_user_attr("network", str(candidate.deployed))
-            known = study.store.begin(
-                place,
-                candidate,
-                trial=trial.number,
-                task=definition.task,
-                seed=definition.seed,
-                threads=definition.threads,
-            )
+            known = _begin(study, place, trial)
+        except CandidateFailed as failure:
+            tell_failed(study, trial, failure)
         except BaseException:
             with suppress(Exception):
                 _retry(study, trial)
             raise
-        if known is None:
-            return trial, candidate
-        trial.set_user_attr("duplicate_of", known.trial_number)
-        if known.state == "running":  # by another worker; nothing is known of it yet
-            study.optuna.tell(trial, state=TrialState.FAIL)
         else:
-            tell(study, trial, known)
+            if isinstance(known, Candidate):
+                return trial, known
+            trial.set_user_attr("duplicate_of", known.trial_number)
+            if known.state == "running":  # by another worker; nothing is known of it yet
+                study.optuna.tell(trial, state=TrialState.FAIL)
+            else:
+                tell(study, trial, known)
         sampler.known_in_a_row += 1
     raise StudyError(
-        f"the last {EXHAUSTED_AFTER} proposals were all known: the space is exhausted; widen it, or pick from the front"
+        f"the last {EXHAUSTED_AFTER} proposals were all known or impossible: the space is exhausted; widen it, or pick "
+        "from the front"
     )
+
+
+def _begin(study: "Study", place: int, trial: OptunaTrial) -> Candidate | Evaluation:
+    """A new candidate, for which the place is now used, or what is known of it."""
+    definition = study.definition
+    with failures():
+        candidate = definition.space.suggest(trial, definition.resolved_task.spec)
+    trial.set_user_attr("network", str(candidate.deployed))
+    known = study.store.begin(
+        place,
+        candidate,
+        trial=trial.number,
+        task=definition.task,
+        seed=definition.seed,
+        threads=definition.threads,
+    )
+    return candidate if known is None else known
 
 
 def _try(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, host: Host | None) -> None:
@@ -92,7 +105,8 @@ def _try(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, h
     def keep(epoch: Epoch) -> None:
         store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.accuracy, epoch.seconds))
 
-    if (known := store.same_elsewhere(place, names)) is not None and known.weights is not None:
+    known = store.same_elsewhere(place, names)
+    if known is not None and known.weights is not None and store.artifacts.has(known.weights):
         measured = {name: (known.values[name], dict(known.details[name])) for name in names}
         store.finish(place, measured, seconds=0.0, weights=known.weights, reused=known.id)
         trial.set_user_attr("reused_from", f"evaluation {known.id} of the store")
@@ -125,19 +139,25 @@ def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
         values = [evaluation.values[name] for name in study.definition.objectives]
         study.optuna.tell(trial, values, skip_if_finished=True)
         return
-    trial.set_user_attr("failed", f"{evaluation.kind}: {evaluation.reason}"[:2000])
+    tell_failed(study, trial, CandidateFailed(evaluation.kind or "crashed", evaluation.reason or ""))
+
+
+def tell_failed(study: "Study", trial: OptunaTrial, failure: CandidateFailed) -> None:
+    """Close a trial as infeasible, with its reason."""
+    trial.set_user_attr("failed", f"{failure.kind}: {failure.reason}"[:2000])
     trial.set_constraint("failed", 1.0)
     # optuna-dashboard reads the constraints of older releases of Optuna
-    study.store.optuna.set_trial_system_attr(trial._trial_id, "constraints", [1.0])  # noqa: SLF001 - Optuna has no public name for it
+    study.store.optuna.set_trial_system_attr(trial._trial_id, "constraints", [1.0])  # noqa: SLF001 - no public name
     study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
 
 def recover(study: "Study") -> int:
     """Bring back what workers of this host that died left behind. Returns how many trials were put back."""
     store = study.store
+    # In the order of a trial's life backwards, so that what a living worker does meanwhile is seen at one of its stages
     running = study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    begun = {evaluation.trial_number: evaluation for evaluation in store.evaluations(study.id)}
     unused = store.open_places(study.id)
+    begun = {evaluation.trial_number: evaluation for evaluation in store.evaluations(study.id)}
     alive = cache(lambda worker: worker != me() and is_alive(worker))
     proposing = any(alive(worker) for _, worker in unused)
     left = [e.id for e in begun.values() if e.state == "running" and not alive(e.worker)]
@@ -146,12 +166,15 @@ def recover(study: "Study") -> int:
     lost = 0
     for frozen in running:
         evaluation = begun.get(frozen.number)
-        trial = OptunaTrial(study.optuna, frozen._trial_id)  # noqa: SLF001 - as above
-        if evaluation is not None and evaluation.state in ("complete", "failed"):
-            tell(study, trial, evaluation)
-        elif not (proposing if evaluation is None else alive(evaluation.worker)):
-            _retry(study, trial)
-            lost += 1
+        if proposing if evaluation is None else alive(evaluation.worker):
+            continue
+        trial = OptunaTrial(study.optuna, frozen._trial_id)  # noqa: SLF001 - Optuna has no public name for it
+        with suppress(UpdateFinishedTrialError):  # another process that cleans up was faster
+            if evaluation is not None and evaluation.state in FINISHED:
+                tell(study, trial, evaluation)
+            else:
+                _retry(study, trial)
+                lost += 1
     return lost
 
 
@@ -166,7 +189,7 @@ def _put_back(study: "Study", place: int, trial: OptunaTrial | None) -> None:
 
 
 def _retry(study: "Study", trial: OptunaTrial) -> None:
-    trial.set_user_attr("interrupted", "its parameters were put back in the queue")
+    trial.set_user_attr(INTERRUPTED, "its parameters were put back in the queue")
     study.optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
     if trial.params:
         study.optuna.enqueue_trial(trial.params)

@@ -3,11 +3,15 @@
 import hashlib
 import inspect
 import json
+import keyword
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import MappingProxyType
 from typing import Any, Self
+
+from torch import nn
 
 from ..errors import InvalidArchitecture, one_of
 from .blocks import BLOCKS
@@ -49,6 +53,10 @@ class Block:
     def __hash__(self) -> int:
         return hash((self.op, tuple(self.args.items()), self.shares))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle as data: the read-only view of the numbers can do neither."""
+        return Block.from_json, (self.to_json(),)
+
     @property
     def width(self) -> int | None:
         """Channels or features that leave the block; None where it passes on what came."""
@@ -71,10 +79,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Head:
-    """A linear layer from the features to ``outputs`` numbers (class scores, before softmax)."""
+    """A linear layer from the features to ``outputs`` numbers (class scores, before softmax).
+
+    name: of the layer in the module and of its answer.
+    """
 
     outputs: int
     name: str = "head"
+
+    def __post_init__(self) -> None:
+        taken = keyword.iskeyword(self.name) or hasattr(nn.Module, self.name) or re.fullmatch(r"block\d+", self.name)
+        if not self.name.isidentifier() or taken or self.name in ("architecture", "_calls"):
+            raise InvalidArchitecture(f"a head's name is a free Python name such as 'digit', {self.name!r} was given")
+        if self.outputs < 1:
+            raise InvalidArchitecture(f"head {self.name!r} needs at least 1 output, {self.outputs} was given")
 
     def to_json(self) -> Json:
         return {"outputs": self.outputs, "name": self.name}
@@ -90,13 +108,12 @@ class Architecture:
     version: int = VERSION
 
     def __post_init__(self) -> None:
-        if self.version != VERSION:
-            raise InvalidArchitecture(
-                f"an architecture of version {VERSION} is needed, this one has version {self.version!r}: "
-                "it was written by another release of paretonas"
-            )
-        if not self.heads:
-            raise InvalidArchitecture("an architecture needs at least one head, none came")
+        _check_version(self.version)
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise InvalidArchitecture(f"an input has at least 1 of everything, the shape {self.input_shape} was given")
+        if not self.heads or len({head.name for head in self.heads}) < len(self.heads):
+            names = [head.name for head in self.heads]
+            raise InvalidArchitecture(f"an architecture needs at least one head, each of another name, {names} came")
         for index, block in enumerate(self.blocks):
             if block.shares is not None:
                 _check_shares(self.blocks, index, block.shares)
@@ -113,13 +130,16 @@ class Architecture:
     def from_json(cls, data: Json) -> Self:
         """Read what ``to_json`` wrote; InvalidArchitecture says what is wrong with anything else."""
         try:
+            _check_version(data["version"])
             return cls(
                 input_shape=tuple(int(size) for size in data["input_shape"]),
                 blocks=tuple(Block.from_json(block) for block in data["blocks"]),
                 heads=tuple(Head(**head) for head in data["heads"]),
                 version=data["version"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except InvalidArchitecture:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidArchitecture(f"this is not an architecture as paretonas writes it: {error!r}") from error
 
     @cached_property
@@ -157,19 +177,30 @@ def _parameters(op: str) -> Mapping[str, inspect.Parameter]:
 def _complete(op: str, args: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """The numbers in the order of the block's constructor, defaults filled in, so that equal blocks are equal data."""
     wanted = {name: p for name, p in _parameters(op).items() if name not in ("in_width", "uses")}
-    for name, value in args.items():
+    for name in args:
         one_of(f"number of block {op!r}", name, wanted, InvalidArchitecture)
-        if not isinstance(value, bool | int | float | str):
-            raise InvalidArchitecture(f"numbers of a block are JSON scalars, {op}.{name} is {value!r}")
     complete = {}
     for name, parameter in wanted.items():
         if name not in args and parameter.default is inspect.Parameter.empty:
             raise InvalidArchitecture(f"block {op!r} needs {name}, which was not given")
-        value = args.get(name, parameter.default)
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        value: Any = args.get(name, parameter.default)
+        kind = parameter.annotation
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise InvalidArchitecture(f"{name} of block {op!r} is of type {kind.__name__}, {value!r} was given")
+        if kind is int and value < 1:
             raise InvalidArchitecture(f"{name} of block {op!r} must be at least 1, {value} was given")
         complete[name] = value
     return complete
+
+
+def _check_version(version: object) -> None:
+    if version != VERSION:
+        raise InvalidArchitecture(
+            f"an architecture of version {VERSION} is needed, this one has version {version!r}: "
+            "it was written by another release of paretonas"
+        )
 
 
 def _check_shares(blocks: tuple[Block, ...], index: int, owner: int) -> None:

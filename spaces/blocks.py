@@ -24,6 +24,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "mish": nn.Mish,
     "tanh": nn.Tanh,
 }
+NORMS_1D: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "none": nn.Identity}
+NORMS_2D: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "none": nn.Identity}
 
 
 class ConvBlock(nn.Module):
@@ -41,7 +43,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_width, width, kernel, padding=kernel // 2, bias=norm == "none")
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) if norm == "batch" else nn.Identity() for _ in range(uses))
+        self.norms = nn.ModuleList(NORMS_2D[norm](width) for _ in range(uses))
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: torch.Tensor, use: int = 0) -> torch.Tensor:
@@ -57,7 +59,7 @@ class LinearBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(in_width, width, bias=norm == "none")
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) if norm == "batch" else nn.Identity() for _ in range(uses))
+        self.norms = nn.ModuleList(NORMS_1D[norm](width) for _ in range(uses))
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: torch.Tensor, use: int = 0) -> torch.Tensor:

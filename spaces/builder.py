@@ -89,7 +89,7 @@ def shapes(architecture: Architecture) -> tuple[Shape, ...]:
         try:
             seen.append(_shape_after(block.replace(), seen[-1]))
         except (RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
-            reason = str(error).split("\n")[0]
+            reason = f"there is no {error}" if isinstance(error, KeyError) else str(error).split("\n")[0]
             raise InvalidArchitecture(
                 f"block {index} ({block.op}) cannot take the shape {_times(seen[-1])} that comes to it: {reason}"
             ) from error
@@ -103,9 +103,13 @@ def shapes(architecture: Architecture) -> tuple[Shape, ...]:
 
 @lru_cache(maxsize=4096)
 def _shape_after(block: Block, shape: Shape) -> Shape:
+    batch = shape[0] + 1  # differs from the channels, so that torch cannot take the one for the other
     with torch.device("meta"):
         module = _construct(block, shape[0], uses=1).eval()
-        return tuple(module(torch.empty(1, *shape)).shape[1:])
+        after = tuple(module(torch.empty(batch, *shape)).shape)
+    if after[0] != batch or after[1] != (block.width or after[1]):
+        raise ValueError(f"it gives {_times(after[1:])}, where {block.width} channels or features are to come first")
+    return after[1:]
 
 
 def make_block(architecture: Architecture, index: int, in_width: int) -> nn.Module:

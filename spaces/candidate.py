@@ -1,5 +1,6 @@
 """What one trial tries: a network, how it is made small, and how it is trained."""
 
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Self
@@ -32,12 +33,15 @@ class Training:
         one_of("optimizer", self.optimizer, OPTIMIZERS)
         if not 0 <= self.label_smoothing < 1:
             raise UsageError(f"label_smoothing is at least 0 and below 1, {self.label_smoothing!r} was given")
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} of the training must be above 0, {getattr(self, name)!r} was given")
-        for name in ("finetune_epochs", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} of the training must be 0 or more, {getattr(self, name)!r} was given")
+        for name, least in (("epochs", 1), ("finetune_epochs", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise UsageError(f"{name} of the training must be a whole number from {least}, {value!r} was given")
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                raise UsageError(f"{name} of the training must be finite and 0 or more, {value!r} was given")
+            object.__setattr__(self, name, float(value))  # 1 and 1.0 are one candidate
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,14 @@ class Options:
 
     values: tuple[Scalar, ...]
 
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise InvalidSpace("a list of options has at least one, an empty one was given")
+        if not all(isinstance(value, bool | int | float | str) for value in self.values):
+            raise InvalidSpace(f"options are numbers, words or booleans, {list(self.values)!r} was given")
+        if len(set(self.values)) < len(self.values):
+            raise InvalidSpace(f"an option is listed once, {list(self.values)!r} was given")
+
     def to_json(self) -> Any:
         return list(self.values) if len(self.values) > 1 else self.values[0]
 
@@ -32,7 +40,10 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+        ends = (self.low, self.high, 1 if self.step is None else self.step)
+        if not all(_is_number(value) for value in ends):
+            raise InvalidSpace(f"a range is of numbers, ({self.low!r}, {self.high!r}), step {self.step!r} was given")
+        if not all(math.isfinite(value) for value in ends):
             raise InvalidSpace(f"a range has finite ends, ({self.low}, {self.high}) was given")
         if self.low > self.high:
             raise InvalidSpace(f"a range goes from low to high, ({self.low}, {self.high}) was given: swap its ends")
@@ -65,26 +76,28 @@ class Suggester(Protocol):
 
 def as_choice(given: Any, where: str) -> Choice:
     """A scalar is a constant, a list its options, a pair in a tuple a range. InvalidSpace names the field."""
+    try:
+        return _as_choice(given)
+    except InvalidSpace as error:
+        raise InvalidSpace(f"{where}: {error}") from error
+
+
+def _as_choice(given: Any) -> Choice:
     if isinstance(given, Options | Range):
         return given
     if isinstance(given, bool | int | float | str):
         return Options((given,))
+    if isinstance(given, list):
+        return Options(tuple(given))
     if isinstance(given, tuple):
         if len(given) != 2 or not all(_is_number(value) for value in given):
-            raise InvalidSpace(f"{where}: a tuple is a range (low, high) of numbers, {given!r} was given: "
-                               "write a list for options")  # fmt: skip
+            raise InvalidSpace(
+                f"a tuple is a range (low, high) of numbers, {given!r} was given: write a list for options"
+            )
         return Range(*given)
     if isinstance(given, dict) and {"low", "high"} <= given.keys() <= {"low", "high", "step", "log"}:
         return Range(**given)
-    if isinstance(given, list):
-        if not given:
-            raise InvalidSpace(f"{where}: a list of options has at least one, an empty one was given")
-        if not all(isinstance(value, bool | int | float | str) for value in given):
-            raise InvalidSpace(f"{where}: options are numbers, words or booleans, {given!r} was given")
-        if len(set(given)) < len(given):
-            raise InvalidSpace(f"{where}: an option is listed once, {given!r} was given")
-        return Options(tuple(given))
-    raise InvalidSpace(f"{where}: a choice is a value, a list, a pair (low, high) or a Range, {given!r} was given")
+    raise InvalidSpace(f"a choice is a value, a list, a pair (low, high) or a Range, {given!r} was given")
 
 
 @dataclass(frozen=True)
@@ -162,16 +175,16 @@ class RandomSuggester:
 
     def suggest_int(self, _name: str, low: int, high: int, /, *, step: int = 1, log: bool = False) -> int:
         if log:
-            return round(math.exp(self._random.uniform(math.log(low), math.log(high))))
+            return min(high, max(low, round(math.exp(self._random.uniform(math.log(low), math.log(high))))))
         return self._random.randrange(low, high + 1, step)
 
     def suggest_float(
         self, _name: str, low: float, high: float, /, *, step: float | None = None, log: bool = False
     ) -> float:
         if log:
-            return math.exp(self._random.uniform(math.log(low), math.log(high)))
+            return min(high, max(low, math.exp(self._random.uniform(math.log(low), math.log(high)))))
         if step is not None:
-            return low + step * self._random.randrange(int((high - low) / step + 1e-9) + 1)
+            return min(high, low + step * self._random.randrange(int((high - low) / step + 1e-9) + 1))
         return self._random.uniform(low, high)
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from ..errors import InvalidSpace
 from .architecture import Architecture, Block, DataSpec, Head
-from .blocks import ACTIVATIONS
+from .blocks import ACTIVATIONS, NORMS_2D
 from .candidate import Candidate
 from .choices import ChoiceLike, Options, Real, Suggester, Whole, Words
 from .space import SHARING, Space
@@ -47,7 +47,7 @@ class ConvSpace(Space):
         "widths": Whole(),
         "width_per": Words(("network", "stage", "layer")),
         "kernels": Whole(odd=True),
-        "norms": Words(("batch", "none")),
+        "norms": Words(tuple(NORMS_2D)),
         "activations": Words(tuple(ACTIVATIONS)),
         "pooling": Words((*POOLINGS, "none")),
         "readout": Words(tuple(READOUTS)),

@@ -35,6 +35,8 @@ class Genes:
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """Read what ``to_json`` wrote; InvalidSpace names a field that there is not."""
+        if not isinstance(data, dict):
+            raise InvalidSpace(f"{cls.__name__} is read from a table of its fields, {data!r} was given")
         for name in data:
             one_of(f"field of {cls.__name__}", name, [field.name for field in fields(cls)], InvalidSpace)
         return cls(**data)

@@ -5,7 +5,7 @@ from math import prod
 from typing import ClassVar
 
 from .architecture import Architecture, Block, DataSpec, Head
-from .blocks import ACTIVATIONS
+from .blocks import ACTIVATIONS, NORMS_1D
 from .candidate import Candidate
 from .choices import ChoiceLike, Options, Real, Suggester, Whole, Words
 from .space import Space
@@ -33,7 +33,7 @@ class MLPSpace(Space):
         "layers": Whole(0),
         "widths": Whole(),
         "width_per": Words(("network", "layer")),
-        "norms": Words(("batch", "none")),
+        "norms": Words(tuple(NORMS_1D)),
         "activations": Words(tuple(ACTIVATIONS)),
         "sharing": Words(("none", "all")),
         "pruning": Real(below=1),

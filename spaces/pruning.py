@@ -93,9 +93,8 @@ def prune(network: Network, target: Architecture) -> Network:
     groups = width_groups(network.architecture)
     widths = in_widths(network.architecture)
     kept = _kept_channels(network, groups, target)
-    smaller = build(target).to(next(network.parameters()).device)
-    state = smaller.state_dict()
     old = network.state_dict()
+    state: dict[str, torch.Tensor] = {}
 
     def rows(group: int, width: int) -> torch.Tensor:
         """Indices that stay among ``width`` features, of which each channel of the group is several."""
@@ -110,8 +109,10 @@ def prune(network: Network, target: Architecture) -> Network:
     for head in network.architecture.heads:
         come = rows(groups.before[-1], widths[-1])
         state[f"{head.name}.weight"] = _slice(old[f"{head.name}.weight"], (1,), come, (), come)
-        state[f"{head.name}.bias"] = old[f"{head.name}.bias"]
-    smaller.load_state_dict(state)
+        state[f"{head.name}.bias"] = old[f"{head.name}.bias"].clone()
+    with torch.device("meta"):
+        smaller = build(target)
+    smaller.load_state_dict(state, assign=True)
     return smaller.train(network.training)
 
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from ..errors import InvalidArchitecture
+from ..errors import InvalidArchitecture, InvalidSpace
 from .architecture import Architecture, Block, DataSpec, Json, can_share
 from .builder import shapes
 from .candidate import Candidate
@@ -23,6 +23,11 @@ class Space(Genes, ABC):
 
     training: TrainingSpace = TrainingSpace()
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.training, TrainingSpace):
+            raise InvalidSpace(f"the training of a space is a TrainingSpace, {self.training!r} was given")
 
     @abstractmethod
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:

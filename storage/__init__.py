@@ -2,6 +2,6 @@
 
 from .artifacts import Artifacts, save_weights_file
 from .database import shown
-from .store import CurvePoint, Evaluation, Store
+from .store import FINISHED, CurvePoint, Evaluation, Store
 
-__all__ = ["Artifacts", "CurvePoint", "Evaluation", "Store", "save_weights_file", "shown"]
+__all__ = ["FINISHED", "Artifacts", "CurvePoint", "Evaluation", "Store", "save_weights_file", "shown"]

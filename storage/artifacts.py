@@ -65,6 +65,10 @@ class Artifacts:
                 "where it is with --artifacts"
             ) from error
 
+    def has(self, artifact: str) -> bool:
+        """Whether the folder holds an artifact."""
+        return (self.folder / artifact).is_file()
+
     def _store(self) -> FileSystemArtifactStore:
         return FileSystemArtifactStore(str(self.folder))
 

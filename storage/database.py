@@ -1,5 +1,6 @@
 """Opening the database: one engine for Optuna's tables and ours."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,10 @@ def open_database(url: str, *, create: bool) -> RDBStorage:
     with explained(url), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         options = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite is not None else {"pool_pre_ping": True}
-        storage = RDBStorage(url, engine_kwargs=options)
+        try:
+            storage = RDBStorage(url, engine_kwargs=options)
+        except RuntimeError as error:  # Optuna's tables are of another release
+            raise StoreError(f"Optuna cannot use the store {shown(url)}: {_first_line(error)}") from error
         if sqlite is not None:
             event.listen(storage.engine, "connect", _tune_sqlite)
             storage.engine.dispose()  # connections made before the listener
@@ -49,10 +53,14 @@ def explained(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-        reason = str(getattr(cause, "orig", None) or cause or error).strip().split("\n")[0]
+        reason = _first_line(getattr(cause, "orig", None) or cause or error)
         raise StoreError(
             f"the store {shown(url)} failed: {reason}: check that the place exists, is writable and has room"
         ) from error
+
+
+def _first_line(error: object) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 def _sqlite_file(url: str) -> Path | None:
@@ -60,13 +68,14 @@ def _sqlite_file(url: str) -> Path | None:
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
-    except ArgumentError as error:
-        raise StoreError(f"a storage is a database URL such as sqlite:///paretonas.db, {url!r} was given") from error
+    except (ArgumentError, ValueError) as error:
+        hidden = re.sub(r"//[^/]*@", "//***@", url)
+        raise StoreError(f"a storage is a database URL such as sqlite:///paretonas.db, {hidden!r} was given") from error
     except (ImportError, SQLAlchemyError) as error:
         raise StoreError(f"no driver for the storage {shown(url)} is installed: {error}") from error
     if parsed.get_backend_name() != "sqlite":
         return None
-    if not parsed.database or parsed.database == ":memory:":
+    if not parsed.database or parsed.database == ":memory:" or parsed.query.get("mode") == "memory":
         raise StoreError("an in-memory database would lose the study: name a file, such as sqlite:///paretonas.db")
     return Path(parsed.database)
 

@@ -15,7 +15,7 @@ from paretonas.errors import StudyError
 from paretonas.search.cli import main
 from paretonas.spaces import SPACES, Space
 
-BRIEF = pn.Training(epochs=1, finetune_epochs=1)
+BRIEF = pn.TrainingSpace(epochs=1, finetune_epochs=1)
 COMMAND = [sys.executable, "-m", "paretonas"]
 
 

@@ -13,7 +13,6 @@ from paretonas.errors import InvalidArchitecture
 from paretonas.spaces import Architecture, Block, Candidate, Head, build, shapes
 
 IMAGE = (1, 8, 8)
-VALUE_ERROR = pytest.mark.xfail(strict=True, reason="ValueError comes through as it is")
 
 
 def network(*blocks: Block, shape: tuple[int, ...] = IMAGE, heads: tuple[Head, ...] = (Head(10),)) -> Architecture:
@@ -105,7 +104,6 @@ def test_an_architecture_reads_as_one_line() -> None:
     assert str(network(shape=(64,))) == "linear classifier"
 
 
-@pytest.mark.xfail(strict=True, reason="Block.args is a mappingproxy, which can be neither pickled nor copied")
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])  # noqa: S301
 @pytest.mark.parametrize(
     "value", [SMALL, Candidate(SMALL), build(SMALL, seed=0)], ids=["architecture", "candidate", "network"]
@@ -164,7 +162,6 @@ def test_building_with_a_seed_leaves_the_global_random_state() -> None:
         ([Block("global_average_pool"), Block("max_pool")], r"block 1 \(max_pool\) cannot take the shape 1 "),
         ([Block("linear", width=4), Block("flatten")], r"block 0 \(linear\) cannot take the shape 1x8x8"),
         ([Block("conv", width=4)], "heads need features in one row, 4x8x8 comes: .*flatten"),
-        ([Block("conv", width="4")], r"block 0 \(conv\) cannot take the shape 1x8x8"),
         ([Block("conv", width=4, activation="rulu")], r"block 0 \(conv\) .*'rulu'"),
     ],
 )
@@ -180,7 +177,7 @@ def test_blocks_that_do_not_fit_together_are_refused(blocks: list[Block], messag
 @pytest.mark.parametrize(
     ("op", "args", "message"),
     [
-        ("conf", {}, "unknown block 'conf': there is conv, linear, max_pool"),
+        ("conf", {}, r"unknown block 'conf': did you mean 'conv'\? there is conv, linear, max_pool"),
         ("conv", {"width": 8, "stride": 2}, "unknown number of block 'conv' 'stride': there is width, kernel"),
         ("conv", {"width": 8, "in_width": 2}, "'in_width'"),
         ("conv", {"width": 8, "uses": 2}, "'uses'"),
@@ -188,8 +185,8 @@ def test_blocks_that_do_not_fit_together_are_refused(blocks: list[Block], messag
         ("conv", {}, "block 'conv' needs width"),
         ("conv", {"width": 0}, "width of block 'conv' must be at least 1, 0 was given"),
         ("conv", {"width": 8, "kernel": -3}, "kernel of block 'conv' must be at least 1, -3 was given"),
-        ("conv", {"width": [8]}, r"JSON scalars, conv\.width is \[8\]"),
-        ("conv", {"width": None}, r"JSON scalars, conv\.width is None"),
+        ("conv", {"width": [8]}, r"width of block 'conv' is of type int, \[8\]"),
+        ("conv", {"width": None}, "width of block 'conv' is of type int, None"),
     ],
 )
 def test_a_malformed_block_is_refused(op: str, args: dict[str, Any], message: str) -> None:
@@ -244,8 +241,8 @@ def test_an_architecture_needs_a_head() -> None:
         {**SMALL.to_json(), "blocks": [{"width": 3}]},
         {**SMALL.to_json(), "heads": [{"outputs": 10, "bias": False}]},
         {**SMALL.to_json(), "input_shape": 8},
-        pytest.param({**SMALL.to_json(), "input_shape": ["8x8"]}, marks=VALUE_ERROR),
-        pytest.param({**SMALL.to_json(), "blocks": ["conv"]}, marks=VALUE_ERROR),
+        {**SMALL.to_json(), "input_shape": ["8x8"]},
+        {**SMALL.to_json(), "blocks": ["conv"]},
     ],
     ids=repr,
 )
@@ -255,14 +252,12 @@ def test_broken_json_is_refused(broken: Any) -> None:
         Architecture.from_json(broken)
 
 
-@pytest.mark.xfail(strict=True, reason="blocks are read before the version is looked at")
 def test_the_version_is_read_first() -> None:
     """A later release's file is told apart from a broken one, though it has blocks that are unknown here."""
     with pytest.raises(InvalidArchitecture, match="version"):
         Architecture.from_json({**SMALL.to_json(), "version": 2, "blocks": [{"op": "attention"}]})
 
 
-@pytest.mark.xfail(strict=True, reason="numbers of a block are checked for being scalars only")
 @pytest.mark.parametrize(
     "block",
     [lambda: Block("conv", width=8, norm="btach"), lambda: Block("conv", width=8.0)],
@@ -275,37 +270,35 @@ def test_the_kind_of_a_number_is_checked(block: Any) -> None:
         build(network(block(), Block("flatten")))
 
 
-@pytest.mark.xfail(strict=True, reason="heads are not checked")
 @pytest.mark.parametrize(
     "heads",
     [
-        (Head(10), Head(2)),
-        (Head(10, "block0"),),
-        (Head(10, "train"),),
-        (Head(10, "a.b"),),
-        (Head(10, "a b"),),
-        (Head(0),),
+        [(10, "head"), (2, "head")],
+        [(10, "block0")],
+        [(10, "train")],
+        [(10, "a.b")],
+        [(10, "a b")],
+        [(0, "head")],
     ],
     ids=["one name twice", "a block's name", "a method's name", "a dotted name", "no name of Python", "no outputs"],
 )
-def test_heads_that_cannot_be_built_are_refused(heads: tuple[Head, ...]) -> None:
+def test_heads_that_cannot_be_built_are_refused(heads: list[tuple[int, str]]) -> None:
     """A head has a name of its own, fit for Python, and at least one output."""
     with pytest.raises(InvalidArchitecture):
-        build(network(Block("flatten"), heads=heads))
+        network(Block("flatten"), heads=tuple(Head(*head) for head in heads))
 
 
-@pytest.mark.xfail(strict=True, reason="torch takes these shapes in another meaning, and only torch is asked")
 @pytest.mark.parametrize(
-    "architecture",
+    ("blocks", "shape"),
     [
-        network(Block("conv", width=8, norm="none"), Block("flatten"), shape=(1, 28)),
-        network(Block("linear", width=16, norm="none"), Block("flatten"), shape=(8, 8, 8)),
-        network(Block("conv", width=8), Block("flatten"), shape=(0, 8, 8)),
+        ([Block("conv", width=8, norm="none"), Block("flatten")], (1, 28)),
+        ([Block("linear", width=16, norm="none"), Block("flatten")], (8, 8, 8)),
+        ([Block("conv", width=8), Block("flatten")], (0, 8, 8)),
     ],
     ids=["a row taken for one image", "a map taken for rows", "no channels"],
 )
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-def test_shapes_that_torch_misunderstands_are_refused(architecture: Architecture) -> None:
+def test_shapes_that_torch_misunderstands_are_refused(blocks: list[Block], shape: tuple[int, ...]) -> None:
     """A convolution takes (C, H, W) and a linear layer (features,), as the blocks say."""
     with pytest.raises(InvalidArchitecture):
-        shapes(architecture)
+        shapes(network(*blocks, shape=shape))

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paretonas.errors import InvalidSpace, UsageError
-from paretonas.spaces import ConvSpace, DataSpec, MLPSpace, Options, Range, Space, Suggester, Training, space_from_json
+from paretonas.spaces import (
+    ConvSpace,
+    DataSpec,
+    MLPSpace,
+    Options,
+    Range,
+    Space,
+    Suggester,
+    Training,
+    TrainingSpace,
+    space_from_json,
+)
 from paretonas.spaces.choices import RandomSuggester, as_choice, suggest
 
 IMAGES = DataSpec((1, 8, 8), 10)
@@ -48,12 +59,7 @@ class Recorder(RandomSuggester):
     ("field", "given_value", "words"),
     [
         ("widths", [], ["at least one", "empty"]),
-        pytest.param(
-            "widths",
-            (64, 8),
-            ["(64, 8)", "low to high", "swap"],
-            marks=pytest.mark.xfail(strict=True, reason="Range itself raises, and as_choice does not add the field"),
-        ),
+        ("widths", (64, 8), ["(64, 8)", "low to high", "swap"]),
         ("widths", (8, 16, 32), ["(8, 16, 32)", "write a list"]),
         ("widths", (8,), ["(8,)", "range"]),
         ("widths", (8, "16"), ["(8, '16')", "range"]),
@@ -84,7 +90,7 @@ class Recorder(RandomSuggester):
         ("pruning", 1.0, ["1.0", "below 1"]),
         ("pruning", (0.0, 1.0), ["1.0", "below 1"]),
         ("pruning", -0.1, ["-0.1", "at least 0"]),
-        ("pruning", [0.0, "half"], ["'half'", "ratio"]),
+        ("pruning", [0.0, "half"], ["'half'", "numbers"]),
         ("pruning", math.nan, ["nan"]),
     ],
     ids=repr,
@@ -97,7 +103,6 @@ def test_a_bad_choice_is_refused(field: str, given_value: Any, words: list[str])
         assert word in str(raised.value)
 
 
-@pytest.mark.xfail(strict=True, reason="options and ranges given as such are not checked when made")
 @pytest.mark.parametrize(
     "make",
     [
@@ -154,12 +159,11 @@ def test_an_unknown_type_of_space_is_refused() -> None:
 
 def test_an_unknown_field_of_a_space_is_refused() -> None:
     """The message lists the fields there are."""
-    with pytest.raises(InvalidSpace, match=r"'depths': there is .*layers"):
+    with pytest.raises(InvalidSpace, match=r"'depths': .*there is .*layers"):
         space_from_json({**ConvSpace().to_json(), "depths": 3})
 
 
-@pytest.mark.xfail(strict=True, reason="KeyError and TypeError come through as they are")
-@pytest.mark.parametrize("training", [{}, {"training": None}, {"training": {"speed": 1}}], ids=repr)
+@pytest.mark.parametrize("training", [{"training": None}, {"training": {"speed": 1}}], ids=repr)
 def test_a_space_with_a_broken_training_is_refused(training: dict[str, Any]) -> None:
     """What space_from_json cannot read is a UsageError, whatever is broken."""
     with pytest.raises(UsageError):
@@ -174,7 +178,6 @@ def test_a_bad_training_is_refused(bad: dict[str, Any]) -> None:
         Training(**bad)
 
 
-@pytest.mark.xfail(strict=True, reason="Training checks the sign of its numbers only")
 @pytest.mark.parametrize("bad", [{"epochs": 1.5}, {"epochs": "10"}, {"learning_rate": math.inf}], ids=repr)
 def test_a_training_of_the_wrong_type_is_refused(bad: dict[str, Any]) -> None:
     """Epochs are whole numbers, and a learning rate is finite: its key is made from JSON."""
@@ -266,7 +269,7 @@ def test_sharing_is_not_asked_for_where_it_has_no_effect() -> None:
         ConvSpace(),
         MLPSpace(),
         ConvSpace(layers=[2, 4], widths=Range(8, 64, log=True), kernels=Range(1, 5, step=2), pruning=[0.0, 0.5]),
-        ConvSpace(training=Training(epochs=3, learning_rate=0.1)),
+        ConvSpace(training=TrainingSpace(epochs=3, learning_rate=0.1)),
         MLPSpace(layers=0, pruning=(0.1, 0.9), sharing="none"),
     ],
     ids=["conv", "mlp", "ranges", "training", "constants"],
@@ -283,8 +286,8 @@ def test_training_is_replaced_in_a_copy() -> None:
     """replace_training changes what is named and nothing else, and leaves the space as it was."""
     space = ConvSpace(layers=3)
     changed = space.replace_training(epochs=1)
-    assert changed.training == Training(epochs=1)
-    assert space.training == Training()
+    assert changed.training == TrainingSpace(epochs=1)
+    assert space.training == TrainingSpace()
     assert changed.to_json() == {**space.to_json(), "training": changed.to_json()["training"]}
 
 
@@ -338,13 +341,11 @@ def test_random_stepped_numbers_stay_within_bounds(seed: int, low: int, steps: i
     assert (value - start) % 0.25 == 0
 
 
-@pytest.mark.xfail(strict=True, reason="low + step * count is not clipped to high: 0.1 * 3 > 0.3")
 def test_random_decimal_steps_stay_within_bounds() -> None:
     """Rounding does not carry a stepped number beyond the end of its range."""
     assert max(suggest(RandomSuggester(seed), "x", Range(0.0, 0.3, step=0.1)) for seed in range(50)) <= 0.3
 
 
-@pytest.mark.xfail(strict=True, reason="exp(log(high)) is not clipped to high")
 def test_random_numbers_of_a_narrow_log_range_stay_within_bounds() -> None:
     """Rounding does not carry a logarithmic number beyond the end of its range."""
     choice = Range(0.1, 0.1000000000000001, log=True)

@@ -237,11 +237,10 @@ def test_the_front_of_an_empty_study_is_said(cli: Cli, url: str) -> None:
     assert json.loads(cli("front", "--storage", url, "--json").stdout)["front"] == []
 
 
-@pytest.mark.xfail(strict=True, reason="bug: names are read as mark-up")
 def test_any_study_name_can_be_printed(cli: Cli, url: str) -> None:
     """A name with square brackets is text, not mark-up of the terminal."""
     name = "a [red]b[/] [/c]"
-    space = pn.MLPSpace(layers=0, training=pn.Training(epochs=1))
+    space = pn.MLPSpace(layers=0, training=pn.TrainingSpace(epochs=1))
     study = pn.create_study(name, space=space, objectives=["accuracy", "macs"], storage=url)
     study.optimize(1, show_progress=False)
     for command in ("front", "pick"):

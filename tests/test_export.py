@@ -165,7 +165,6 @@ def test_a_folder_that_cannot_be_is_refused(small: pn.Study, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: an empty folder is left")
 def test_a_failed_trial_is_not_exported(mixed: pn.Study, tmp_path: Path) -> None:
     """The error says why it failed, and no folder is made."""
     failed = next(trial for trial in mixed.trials if trial.state == "failed")
@@ -176,7 +175,7 @@ def test_a_failed_trial_is_not_exported(mixed: pn.Study, tmp_path: Path) -> None
 
 def test_an_export_without_weights_writes_nothing(url: str, tmp_path: Path) -> None:
     """If the weights are gone the export says so, and what was exported before stays as it was."""
-    space = pn.MLPSpace(layers=1, widths=4, pruning=0.0, training=pn.Training(epochs=1))
+    space = pn.MLPSpace(layers=1, widths=4, pruning=0.0, training=pn.TrainingSpace(epochs=1))
     study = pn.create_study("s", space=space, objectives=["accuracy", "macs"], storage=url)
     study.optimize(1, show_progress=False)
     folder = tmp_path / "out"
@@ -191,7 +190,7 @@ def test_an_export_without_weights_writes_nothing(url: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ['a """ b', "back\\slash \\N{x}", "quote'\"", "ünï · cödé", "{braces} %s"])
 def test_any_study_name_gives_a_module_that_runs(url: str, tmp_path: Path, name: str) -> None:
     """What stands in the docstring cannot break the file."""
-    space = pn.MLPSpace(layers=0, training=pn.Training(epochs=1))
+    space = pn.MLPSpace(layers=0, training=pn.TrainingSpace(epochs=1))
     study = pn.create_study(name, space=space, objectives=["accuracy", "macs"], storage=url)
     study.optimize(1, show_progress=False)
     folder = study.trials[0].export(tmp_path / "out")

@@ -143,7 +143,7 @@ def test_an_interruption_reaches_all_workers(file: Path, search: tuple[str, ...]
 
 def test_a_killed_worker_is_made_up_for(file: Path) -> None:
     """If one of two workers is killed in mid-trial, the other goes on and the same call finishes what is left."""
-    space = pn.MLPSpace(training=pn.Training(epochs=LONG, finetune_epochs=1))
+    space = pn.MLPSpace(training=pn.TrainingSpace(epochs=LONG, finetune_epochs=1))
     study = pn.create_study(
         "s", space=space, objectives=["accuracy", "parameters"], storage=f"sqlite:///{file}", sampler="random"
     )
@@ -161,10 +161,9 @@ def test_a_killed_worker_is_made_up_for(file: Path) -> None:
     assert_tried(study, [trial for trial in lost if "interrupted" in trial.user_attrs])
 
 
-@pytest.mark.xfail(strict=False, reason="bug: recover reads the evaluations before the open places; as good as always")
 def test_a_worker_that_starts_does_not_disturb_one_at_work(file: Path, start: Start) -> None:
     """Cleaning up, again and again, while another process searches takes none of its trials away."""
-    space = pn.MLPSpace(training=pn.Training(epochs=1, finetune_epochs=1))
+    space = pn.MLPSpace(training=pn.TrainingSpace(epochs=1, finetune_epochs=1))
     study = pn.create_study(
         "s", space=space, objectives=["accuracy", "parameters"], storage=f"sqlite:///{file}", sampler="random"
     )

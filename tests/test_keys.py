@@ -83,7 +83,6 @@ def test_the_training_is_in_the_key(other: Training) -> None:
     assert Candidate(wide_8(), training=other).key != Candidate(wide_8()).key
 
 
-@pytest.mark.xfail(strict=True, reason="1 and 1.0 are written differently in JSON")
 @pytest.mark.parametrize(
     ("one", "other"),
     [

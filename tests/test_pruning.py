@@ -250,7 +250,6 @@ def test_the_mode_is_kept(training: bool) -> None:  # noqa: FBT001
     assert prune(build(architecture).train(training), pruned_architecture(architecture, 0.5)).training == training
 
 
-@pytest.mark.xfail(strict=True, reason="the smaller network is built with random weights drawn from the global state")
 def test_pruning_leaves_the_global_random_state() -> None:
     """Pruning draws nothing: what the caller draws next does not depend on it."""
     architecture = images(CONV, MEAN)
@@ -260,7 +259,6 @@ def test_pruning_leaves_the_global_random_state() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.xfail(strict=True, reason="the smaller network is built in float32")
 def test_the_precision_is_kept() -> None:
     """A network in float64 is pruned to one in float64."""
     architecture = images(CONV, MEAN)

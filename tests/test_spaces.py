@@ -71,15 +71,16 @@ POOLS = {
 
 
 def trains_a_step(candidate: Candidate) -> None:
-    """It builds, and backward gives every parameter a finite gradient."""
-    network = build(candidate.architecture, seed=0).train()
+    """It builds, and backward gives every parameter a finite gradient, before pruning and after."""
+    network = build(candidate.architecture, seed=0)
     x, y = examples(candidate.architecture)
-    nn.functional.cross_entropy(network(x), y).backward()  # type: ignore[no-untyped-call]
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-    torch.optim.SGD(network.parameters(), lr=0.01).step()
-    assert network(x).isfinite().all()
+    for each in (network, prune(network, candidate.deployed)):
+        nn.functional.cross_entropy(each.train()(x), y).backward()  # type: ignore[no-untyped-call]
+        for name, parameter in each.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+        torch.optim.SGD(each.parameters(), lr=0.01).step()
+        assert each(x).isfinite().all()
 
 
 def survives_json(candidate: Candidate) -> None:

@@ -77,13 +77,20 @@ def test_fine_tuning_has_its_own_epochs(few: Data) -> None:
 
 
 def test_the_first_loss_of_a_blank_network_is_that_of_chance(few: Data) -> None:
-    """Where all scores are 0, the mean cross-entropy over ten classes is ln 10."""
+    """Where all scores are 0, the cross-entropy over ten classes is ln 10, and so is its mean over four batches."""
     network = build(Architecture((1, 8, 8), (Block("flatten"),), (Head(10),)), seed=0)
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
-    still = Training(epochs=1, batch_size=200, learning_rate=1e-12)
+    still = Training(epochs=1, batch_size=50, learning_rate=1e-12)
     (record,) = train(network, few, still, seed=0)
     assert record.loss == pytest.approx(2.302585)
+
+
+def test_every_epoch_trains_in_training_mode(few: Data) -> None:
+    """Judging after an epoch does not leave the next one in evaluation: statistics count every step."""
+    network = build(SMALL, seed=0)
+    list(train(network, few, Training(epochs=3, batch_size=50), seed=0))
+    assert network.state_dict()["block0.norms.0.num_batches_tracked"] == 3 * 4
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 200, 10_000])
