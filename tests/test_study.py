@@ -208,7 +208,7 @@ def test_test_accuracy_is_kept(small: pn.Study) -> None:
     value = trial.test_accuracy()
     assert 0 <= value <= 1
     assert trial.test_accuracy() == value
-    assert small.pick(trial.number).values["test_accuracy"] == value
+    assert small.store.evaluation(trial.evaluation.id).values["test_accuracy"] == value
     assert "test_accuracy" not in small.definition.objectives
 
 
