@@ -29,6 +29,7 @@ from ..spaces.architecture import Json
 SAMPLES = 200
 WARM_UP = 20
 CALIBRATION_SAMPLES = 1000
+TMP = Path("/tmp")  # noqa: S108 - one place for all processes of a host, whatever their TMPDIR; the file stays empty
 REFERENCE = Architecture(
     input_shape=(1, 16, 16),
     blocks=(Block("conv", width=16), Block("conv", width=16), Block("max_pool"), Block("global_average_pool")),
@@ -129,7 +130,7 @@ def _time(network: nn.Module, example: torch.Tensor) -> float:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Hold the host's measuring lock, which the system frees if its holder dies, and keep the collector quiet."""
-    path = Path(tempfile.gettempdir()) / "paretonas-latency.lock"
+    path = (TMP if TMP.is_dir() else Path(tempfile.gettempdir())) / "paretonas-latency.lock"
     with suppress(FileExistsError):  # made by whoever measures first; others may be allowed to read it only
         path.touch(exist_ok=False)
     with path.open() as lock:

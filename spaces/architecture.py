@@ -46,6 +46,8 @@ class Block:
 
     def __init__(self, op: str, /, *, shares: int | None = None, **args: Scalar) -> None:
         one_of("block", op, BLOCKS, InvalidArchitecture)
+        if shares is not None and type(shares) is not int:
+            raise InvalidArchitecture(f"shares is the index of an earlier block, {shares!r} was given")
         object.__setattr__(self, "op", op)
         object.__setattr__(self, "args", MappingProxyType(_complete(op, args)))
         object.__setattr__(self, "shares", shares)
@@ -91,8 +93,8 @@ class Head:
         taken = keyword.iskeyword(self.name) or hasattr(nn.Module, self.name) or re.fullmatch(r"block\d+", self.name)
         if not self.name.isidentifier() or taken or self.name in ("architecture", "_calls"):
             raise InvalidArchitecture(f"a head's name is a free Python name such as 'digit', {self.name!r} was given")
-        if self.outputs < 1:
-            raise InvalidArchitecture(f"head {self.name!r} needs at least 1 output, {self.outputs} was given")
+        if type(self.outputs) is not int or self.outputs < 1:
+            raise InvalidArchitecture(f"head {self.name!r} needs at least 1 output, {self.outputs!r} was given")
 
     def to_json(self) -> Json:
         return {"outputs": self.outputs, "name": self.name}

@@ -53,7 +53,7 @@ class Candidate:
     training: Training = Training()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.pruning < 1:
+        if not isinstance(self.pruning, int | float) or not 0 <= self.pruning < 1:
             raise UsageError(f"a pruning ratio is at least 0 and below 1, {self.pruning!r} was given")
 
     @cached_property
@@ -84,4 +84,8 @@ class Candidate:
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        return cls(Architecture.from_json(data["architecture"]), data["pruning"], Training(**data["training"]))
+        """Read what ``to_json`` wrote; UsageError says what is wrong with anything else."""
+        try:
+            return cls(Architecture.from_json(data["architecture"]), data["pruning"], Training(**data["training"]))
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"this is not a candidate as paretonas writes it: {error!r}") from error

@@ -49,6 +49,10 @@ class Range:
             raise InvalidSpace(f"a range goes from low to high, ({self.low}, {self.high}) was given: swap its ends")
         if self.step is not None and (self.step <= 0 or self.log):
             raise InvalidSpace(f"step is above 0 and not together with log, step={self.step} log={self.log} was given")
+        if self.step is not None and abs((self.high - self.low) / self.step % 1 - 0.5) < 0.5 - 1e-6:
+            raise InvalidSpace(
+                f"a range ends on a step, ({self.low}, {self.high}) with step {self.step} was given: change its end"
+            )
         if self.log and self.low <= 0:
             raise InvalidSpace(f"a log range begins above 0, ({self.low}, {self.high}) was given")
 
@@ -165,7 +169,7 @@ def suggest(trial: Suggester, name: str, choice: Choice) -> Any:
 
 
 class RandomSuggester:
-    """Draws each gene evenly, for looking around in a space without a study."""
+    """Draws each gene evenly, for looking around in a space without a study; a space asks for a gene once."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - no secret

@@ -47,8 +47,6 @@ def width_groups(architecture: Architecture) -> Groups:
             fixed.update((a, b))
         elif a != b:
             parent[b] = a
-            if b in fixed:
-                fixed.add(a)
 
     before, after, current = [], [], INPUT
     for index, block in enumerate(architecture.blocks):

@@ -279,10 +279,19 @@ def test_the_kind_of_a_number_is_checked(block: Any) -> None:
         [(10, "a.b")],
         [(10, "a b")],
         [(0, "head")],
+        [("10", "head")],
     ],
-    ids=["one name twice", "a block's name", "a method's name", "a dotted name", "no name of Python", "no outputs"],
+    ids=[
+        "one name twice",
+        "a block's name",
+        "a method's name",
+        "a dotted name",
+        "no name of Python",
+        "no outputs",
+        "a word for outputs",
+    ],
 )
-def test_heads_that_cannot_be_built_are_refused(heads: list[tuple[int, str]]) -> None:
+def test_heads_that_cannot_be_built_are_refused(heads: list[tuple[Any, str]]) -> None:
     """A head has a name of its own, fit for Python, and at least one output."""
     with pytest.raises(InvalidArchitecture):
         network(Block("flatten"), heads=tuple(Head(*head) for head in heads))

@@ -61,6 +61,7 @@ class Recorder(RandomSuggester):
         ("widths", [], ["at least one", "empty"]),
         ("widths", (64, 8), ["(64, 8)", "low to high", "swap"]),
         ("widths", (8, 16, 32), ["(8, 16, 32)", "write a list"]),
+        ("widths", {"low": 1, "high": 6, "step": 2}, ["(1, 6)", "step 2", "ends on a step"]),
         ("widths", (8,), ["(8,)", "range"]),
         ("widths", (8, "16"), ["(8, '16')", "range"]),
         ("widths", [8, "16"], ["'16'", "whole numbers"]),

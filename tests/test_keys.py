@@ -1,9 +1,12 @@
 """The key of a candidate: equal for one network trained one way, whatever genes led there."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paretonas.errors import UsageError
 from paretonas.spaces import Architecture, Candidate, ConvSpace, DataSpec, MLPSpace, Training
 
 GRAY, ROW = DataSpec((1, 8, 8), 10), DataSpec((16,), 3)
@@ -96,7 +99,14 @@ def test_equal_trainings_have_one_key(one: Training, other: Training) -> None:
     assert Candidate(wide_8(), training=one).key == Candidate(wide_8(), training=other).key
 
 
-@pytest.mark.parametrize("ratio", [-0.1, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("broken", [{}, {"architecture": {}}, {"architecture": 3, "training": 3}])
+def test_a_broken_candidate_is_refused(broken: dict[str, Any]) -> None:
+    """Anything but what to_json wrote is a UsageError."""
+    with pytest.raises(UsageError):
+        Candidate.from_json(broken)
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.0, 1.5, float("nan"), "0"])
 def test_a_candidate_refuses_a_ratio_that_leaves_nothing(ratio: float) -> None:
     """The message gives the bounds and what came."""
     with pytest.raises(ValueError, match=f"at least 0 and below 1, {ratio} was given"):
