@@ -9,6 +9,7 @@ from torch import nn
 from ..errors import InvalidArchitecture
 from .architecture import Architecture, Block, Shape, can_share, has_weights
 from .blocks import BLOCKS
+from .shape_rules import SHAPE_RULES
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def in_widths(architecture: Architecture) -> tuple[int, ...]:
 def shapes(architecture: Architecture) -> tuple[Shape, ...]:
     """The shape, without the batch, that comes into each block and, last, into the heads.
 
-    Nothing is allocated: each block runs on the meta device.
+    Nothing is allocated.
     """
     seen = [architecture.input_shape]
     for index, block in enumerate(architecture.blocks):
@@ -103,12 +104,17 @@ def shapes(architecture: Architecture) -> tuple[Shape, ...]:
 
 @lru_cache(maxsize=4096)
 def _shape_after(block: Block, shape: Shape) -> Shape:
-    batch = shape[0] + 1  # differs from the channels, so that torch cannot take the one for the other
     with torch.device("meta"):
-        module = _construct(block, shape[0], uses=1).eval()
-        after = tuple(module(torch.empty(batch, *shape)).shape)
-    if after[0] != batch or after[1] != (block.width or after[1]):
-        raise ValueError(f"it gives {_times(after[1:])}, where {block.width} channels or features are to come first")
+        module = _construct(block, shape[0], uses=1).eval()  # a number that its constructor does not know raises here
+    return SHAPE_RULES[block.op](shape, block.args) if block.op in SHAPE_RULES else run_on_meta(module, shape)
+
+
+def run_on_meta(module: nn.Module, shape: Shape) -> Shape:
+    """The shape that a block on the meta device gives, without the batch."""
+    batch = shape[0] + 1  # differs from the channels, so that torch cannot take the one for the other
+    after = tuple(module(torch.empty(batch, *shape, device="meta")).shape)
+    if after[0] != batch:
+        raise ValueError(f"it gives {_times(after)} for a batch of {batch}")
     return after[1:]
 
 

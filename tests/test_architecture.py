@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from paretonas.errors import InvalidArchitecture
-from paretonas.spaces import Architecture, Block, Candidate, Head, build, shapes
+from paretonas.spaces import Architecture, Block, Candidate, Head, build, builder, shapes
+from paretonas.spaces.blocks import BLOCKS
+from paretonas.spaces.builder import run_on_meta
+from paretonas.spaces.shape_rules import SHAPE_RULES
 
 IMAGE = (1, 8, 8)
 
@@ -311,3 +314,50 @@ def test_shapes_that_torch_misunderstands_are_refused(blocks: list[Block], shape
     """A convolution takes (C, H, W) and a linear layer (features,), as the blocks say."""
     with pytest.raises(InvalidArchitecture):
         shapes(network(*blocks, shape=shape))
+
+
+MAPS = [(1, 8, 8), (3, 5, 4), (2, 1, 1), (4, 2, 3)]
+BLOCKS_OF_MAPS = [
+    *(Block("conv", width=5, kernel=kernel) for kernel in (1, 2, 3, 5, 7)),
+    *(Block(pool, size=size) for pool in ("max_pool", "average_pool") for size in (1, 2, 3)),
+    Block("global_average_pool"),
+    Block("flatten"),
+]
+
+
+@pytest.mark.parametrize(
+    ("block", "shape"),
+    [
+        *((block, shape) for block in BLOCKS_OF_MAPS for shape in MAPS),
+        (Block("linear", width=5), (7,)),
+        (Block("flatten"), (7,)),
+        (Block("flatten"), (2, 6)),
+    ],
+    ids=str,
+)
+def test_a_shape_rule_says_what_torch_does(block: Block, shape: tuple[int, ...]) -> None:
+    """Rule and meta device agree on the shape, and on whether there is one."""
+    with torch.device("meta"):
+        module = BLOCKS[block.op](*([shape[0]] if "width" in block.args else []), **block.args).eval()
+    try:
+        expected = run_on_meta(module, shape)
+    except RuntimeError:
+        with pytest.raises(ValueError, match="pixel"):
+            SHAPE_RULES[block.op](shape, block.args)
+    else:
+        assert SHAPE_RULES[block.op](shape, block.args) == expected
+
+
+def test_every_block_has_a_shape_rule() -> None:
+    """No block of the house costs the imports of the meta device."""
+    assert SHAPE_RULES.keys() == BLOCKS.keys()
+
+
+def test_a_block_without_a_rule_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own block needs no rule: the shapes are those of the meta device."""
+    architecture = network(Block("conv", width=5), Block("average_pool"), Block("flatten"), Block("linear", width=3))
+    by_rule = shapes.__wrapped__(architecture)
+    monkeypatch.setattr(builder, "SHAPE_RULES", {})
+    builder._shape_after.cache_clear()
+    assert shapes.__wrapped__(architecture) == by_rule
+    builder._shape_after.cache_clear()

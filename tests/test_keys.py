@@ -109,7 +109,7 @@ def test_a_broken_candidate_is_refused(broken: dict[str, Any]) -> None:
 @pytest.mark.parametrize("ratio", [-0.1, 1.0, 1.5, float("nan"), "0"])
 def test_a_candidate_refuses_a_ratio_that_leaves_nothing(ratio: float) -> None:
     """The message gives the bounds and what came."""
-    with pytest.raises(ValueError, match=f"at least 0 and below 1, {ratio} was given"):
+    with pytest.raises(ValueError, match=f"at least 0 and below 1, {ratio!r} was given"):
         Candidate(wide_8(), ratio)
 
 
