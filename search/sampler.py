@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(seed=seed),
-    "random": lambda seed: RandomSampler(seed=seed),
+# By name: from a seed, and whether other trials run at this moment. TPE keeps away from those (constant liar), which
+# makes it read the store for each gene, so it does so only where there are any.
+SAMPLERS: dict[str, Callable[[int, bool], BaseSampler]] = {
+    "tpe": lambda seed, others: TPESampler(seed=seed, constant_liar=others),
+    "nsga2": lambda seed, _: NSGAIISampler(seed=seed),
+    "random": lambda seed, _: RandomSampler(seed=seed),
 }
 INTERRUPTED = "interrupted"  # user attribute of a trial whose parameters were put back in the queue
 EXPLORE_AFTER = 3  # proposals in a row that were known before the next one is drawn at random
@@ -35,10 +37,11 @@ class SeededSampler(BaseSampler):
 
     def before_trial(self, study: "Study", trial: "FrozenTrial") -> None:
         name = self._name if self.known_in_a_row < EXPLORE_AFTER else "random"
-        failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        place = trial.number - sum(t.number < trial.number and INTERRUPTED in t.user_attrs for t in failed)
+        trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL, TrialState.RUNNING))
+        place = trial.number - sum(t.number < trial.number and INTERRUPTED in t.user_attrs for t in trials)
         mixed = np.random.SeedSequence([self._seed, place]).generate_state(1)[0]
-        self._inner = SAMPLERS[name](int(mixed))
+        others = any(t.state is TrialState.RUNNING and t.number != trial.number for t in trials)
+        self._inner = SAMPLERS[name](int(mixed), others)
         self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: "Study", trial: "FrozenTrial") -> "dict[str, BaseDistribution]":
