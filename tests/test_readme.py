@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+BLOCKS = re.findall(r"^```(sh|python|toml)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 def block(kind: str, word: str) -> str:
@@ -36,7 +36,7 @@ def bash(text: str, folder: Path) -> str:
 
 def test_every_block_is_run() -> None:
     """A new block in the README needs a test here."""
-    assert len(BLOCKS) == 7
+    assert len(BLOCKS) == 9
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,15 @@ def test_script_searches_and_loads(tmp_path: Path) -> None:
         "net.safetensors",
     ]
     assert "Network" in run([sys.executable, "-c", f"{line}print(type(model).__name__)"], tmp_path)
+
+
+def test_study_file_runs(tmp_path: Path) -> None:
+    """The study file of the README gives a front of what it asks for."""
+    (tmp_path / "study.toml").write_text(block("toml", "[space]"), encoding="utf-8")
+    document = json.loads(bash(f"{block('sh', 'study.toml').strip()} --json", tmp_path))
+    assert document["study"] == "from-file"
+    assert document["trials"] == 6
+    assert set(document["objectives"]) == {"accuracy", "parameters"}
 
 
 def test_dashboard_says_where_it_is(default_job: Path) -> None:

@@ -198,3 +198,20 @@ def test_accuracy_is_judged_in_evaluation(few: Data) -> None:
     accuracy(network, few.validation)
     assert not network.training
     assert equal(network.state_dict(), before)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_every_optimizer_learns(few: Data, optimizer: str) -> None:
+    """The loss falls, with label smoothing too."""
+    settings = Training(epochs=4, learning_rate=0.02, optimizer=optimizer, label_smoothing=0.1)
+    losses = [epoch.loss for epoch in train(build(SMALL, seed=0), few, settings, seed=0)]
+    assert losses[-1] < losses[0]
+
+
+def test_label_smoothing_changes_the_loss(few: Data) -> None:
+    """The target is spread: what is trained differs from training without."""
+    first, second = (
+        [epoch.loss for epoch in train(build(SMALL, seed=0), few, Training(epochs=1, label_smoothing=share), seed=0)]
+        for share in (0.0, 0.3)
+    )
+    assert first != second
