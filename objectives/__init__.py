@@ -1,7 +1,7 @@
 """Measuring a candidate: training it for accuracy, counting and timing what it costs."""
 
 from .costs import macs, parameters
-from .latency import Host, Latency, calibrate
+from .latency import Host, Latency, calibrate, cpu_threads
 from .latency import measure as measure_latency
 from .objective import OBJECTIVES, Measurement, Objective
 from .tasks import TASKS, Data, Split, Task
@@ -20,6 +20,7 @@ __all__ = [
     "Task",
     "accuracy",
     "calibrate",
+    "cpu_threads",
     "macs",
     "measure_latency",
     "parameters",

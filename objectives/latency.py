@@ -72,7 +72,7 @@ class Latency:
 def calibrate(threads: int) -> Host:
     """Time the reference network on this host."""
     reference, example = _reference()
-    with _alone(), _threads(threads), torch.inference_mode():
+    with _alone(), cpu_threads(threads), torch.inference_mode():
         times = [_time(reference, example) for _ in range(WARM_UP + CALIBRATION_SAMPLES)][WARM_UP:]
     return Host(platform.node(), cpu_model(), torch.__version__, threads, min(times))
 
@@ -86,7 +86,7 @@ def measure(network: nn.Module, input_shape: tuple[int, ...], host: Host, *, bat
     reference, reference_example = _reference()
     example = torch.rand(batch, *input_shape, generator=torch.Generator().manual_seed(0))
     own, other = [], []
-    with _alone(), _threads(host.threads), torch.inference_mode():
+    with _alone(), cpu_threads(host.threads), torch.inference_mode():
         for _ in range(WARM_UP + SAMPLES):
             own.append(_time(network, example))
             other.append(_time(reference, reference_example))
@@ -145,7 +145,8 @@ def _alone() -> Iterator[None]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def cpu_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads in this block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -15,7 +15,7 @@ from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from ..errors import CandidateFailed, StudyError
-from ..objectives import Epoch, Host, Measurement, calibrate
+from ..objectives import Epoch, Host, Measurement, calibrate, cpu_threads
 from ..spaces import Candidate
 from ..storage import FINISHED, CurvePoint, Evaluation
 from .evaluate import evaluate, failures
@@ -34,20 +34,20 @@ def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callab
     An interruption (Ctrl-C, a full disk) frees the trial in hand for retry and goes on up.
     """
     store, definition = study.store, study.definition
-    torch.set_num_threads(definition.threads)
-    host = host_of(study) if any(objective.clock for objective in definition.resolved_objectives) else None
-    while deadline is None or time.monotonic() < deadline:
-        place = store.take_place(study.id, total, worker=me(), host=platform.node())
-        if place is None:
-            return
-        trial = None
-        try:
-            trial, candidate = _propose(study, place)
-            _try(study, place, trial, candidate, host)
-        except BaseException:
-            _put_back(study, place, trial)
-            raise
-        on_trial()
+    with cpu_threads(definition.threads):
+        host = host_of(study) if any(objective.clock for objective in definition.resolved_objectives) else None
+        while deadline is None or time.monotonic() < deadline:
+            place = store.take_place(study.id, total, worker=me(), host=platform.node())
+            if place is None:
+                return
+            trial = None
+            try:
+                trial, candidate = _propose(study, place)
+                _try(study, place, trial, candidate, host)
+            except BaseException:
+                _put_back(study, place, trial)
+                raise
+            on_trial()
 
 
 def _propose(study: "Study", place: int) -> tuple[OptunaTrial, Candidate]:
@@ -93,6 +93,7 @@ def _begin(study: "Study", place: int, trial: OptunaTrial) -> Candidate | Evalua
         task=definition.task,
         seed=definition.seed,
         threads=definition.threads,
+        device=definition.device,
     )
     return candidate if known is None else known
 

@@ -101,7 +101,7 @@ class Store:
             return row.id
 
     def begin(
-        self, evaluation: int, candidate: Candidate, *, trial: int, task: str, seed: int, threads: int
+        self, evaluation: int, candidate: Candidate, *, trial: int, task: str, seed: int, threads: int, device: str
     ) -> Evaluation | None:
         """Say what the place is used for. If the study has this candidate already, nothing is written and its
         evaluation comes back.
@@ -117,7 +117,7 @@ class Store:
                 return _evaluation(known)
             row.state, row.trial_number, row.key, row.candidate = "running", trial, candidate.key, candidate.to_json()
             row.architecture_key, row.deployed_key = candidate.architecture.key, candidate.deployed.key
-            row.task, row.seed, row.threads = task, seed, threads
+            row.task, row.seed, row.threads, row.device = task, seed, threads, device
             try:
                 session.commit()
             except IntegrityError:  # another worker began the same one in this moment
@@ -126,7 +126,7 @@ class Store:
             return None
 
     def same_elsewhere(self, evaluation: int, names: Iterable[str]) -> Evaluation | None:
-        """A finished evaluation of the same candidate, task, seed and threads on this host, in another study."""
+        """A finished evaluation, in another study, of the same candidate, task, seed, threads, device and host."""
         with self.session() as session:
             row = session.get_one(EvaluationRow, evaluation)
             others = session.scalars(
@@ -135,6 +135,7 @@ class Store:
                     EvaluationRow.task == row.task,
                     EvaluationRow.seed == row.seed,
                     EvaluationRow.threads == row.threads,
+                    EvaluationRow.device == row.device,
                     EvaluationRow.host == row.host,
                     EvaluationRow.state == "complete",
                     EvaluationRow.id != row.id,

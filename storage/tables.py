@@ -67,6 +67,7 @@ class EvaluationRow(Base):
     task: Mapped[str | None] = mapped_column(String(256))
     seed: Mapped[int | None]
     threads: Mapped[int | None]
+    device: Mapped[str | None] = mapped_column(String(16))
     kind: Mapped[str | None] = mapped_column(String(32))
     reason: Mapped[str | None]
     seconds: Mapped[float | None]

@@ -230,8 +230,8 @@ def test_a_candidate_is_begun_once_in_a_study(url: str) -> None:
     one, other = (store.take_place(1, 2, worker="h/1/0", host="h") for _ in range(2))
     assert one is not None
     assert other is not None
-    assert store.begin(one, candidate, trial=0, task="digits", seed=0, threads=1) is None
-    known = store.begin(other, candidate, trial=1, task="digits", seed=0, threads=1)
+    assert store.begin(one, candidate, trial=0, task="digits", seed=0, threads=1, device="cpu") is None
+    known = store.begin(other, candidate, trial=1, task="digits", seed=0, threads=1, device="cpu")
     assert known is not None
     assert (known.id, known.trial_number, known.state) == (one, 0, "running")
     assert store.open_places(1) == [(other, "h/1/0")]

@@ -283,7 +283,9 @@ def test_a_candidate_that_another_worker_has_in_hand_is_passed_over(tmp_path: Pa
     )
     assert place is not None
     taken = shared.optuna.ask()
-    shared.store.begin(place, alone.trials[1].candidate, trial=taken.number, task="digits", seed=0, threads=1)
+    shared.store.begin(
+        place, alone.trials[1].candidate, trial=taken.number, task="digits", seed=0, threads=1, device="cpu"
+    )
     shared.optimize(3, show_progress=False)
     assert len(shared.trials) == 2
     told = shared.optuna.get_trials()
@@ -460,3 +462,15 @@ def test_two_workers_can_clean_up_at_once(url: str) -> None:
     assert states(study) == {TrialState.FAIL, TrialState.WAITING}
     waiting = [trial for trial in study.optuna.get_trials() if trial.state is TrialState.WAITING]
     assert len(waiting) >= 10
+
+
+def test_the_callers_threads_are_left_as_they_were(url: str) -> None:
+    """A search in this process takes the study's threads and gives back what the caller had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        study = pn.create_study("s", space=pn.MLPSpace(layers=0, training=BRIEF), objectives=COUNTED, storage=url)
+        study.optimize(1, show_progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
