@@ -93,7 +93,9 @@ def differences(stored: Json, asked: Json, where: str = "") -> list[str]:
     found = []
     for name in sorted(stored.keys() | asked.keys()):
         there, here = stored.get(name), asked.get(name)
-        if isinstance(there, dict) and isinstance(here, dict):
+        if isinstance(there, dict) and isinstance(here, dict) and there.get("type") != here.get("type"):
+            found.append(f"{where}{name} is of type {there.get('type')!r} there and {here.get('type')!r} here")
+        elif isinstance(there, dict) and isinstance(here, dict):
             found += differences(there, here, f"{where}{name}.")
         elif there != here:
             found.append(f"{where}{name} is {_short(there)} there and {_short(here)} here")

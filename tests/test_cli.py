@@ -189,8 +189,19 @@ def test_another_space_is_refused_naming_the_difference(searched: Searched, cli:
     other = cli("run", "--study", "digits-mlp", "--objectives", "accuracy,parameters", "--storage", searched.url)
     message = one_line(other, 1)
     assert "'digits-mlp' exists with another definition" in message
-    assert "space.type is 'mlp' there and 'conv' here" in message
-    assert "space.training.epochs is 1 there and 10 here" in message
+    assert "space is of type 'mlp' there and 'conv' here" in message
+    same_type = cli(
+        "run",
+        "--study",
+        "digits-mlp",
+        "--space",
+        "mlp",
+        "--objectives",
+        "accuracy,parameters",
+        "--storage",
+        searched.url,
+    )
+    assert "space.training.epochs is 1 there and 10 here" in one_line(same_type, 1)
 
 
 # Asking

@@ -8,6 +8,7 @@ import pytest
 
 import paretonas as pn
 from paretonas.errors import UsageError
+from paretonas.search.definition import differences
 from paretonas.search.study_file import KINDS, StudyFile
 
 FULL = """
@@ -113,3 +114,14 @@ def test_a_hyperparameter_out_of_its_range_is_refused(field: str, given: object,
     """The message names the field, the rule and what came."""
     with pytest.raises(UsageError, match=message):
         pn.TrainingSpace(**{field: given})  # type: ignore[arg-type]
+
+
+def test_another_kind_of_space_is_one_difference() -> None:
+    """Two spaces of different types are told apart by their type, not field by field."""
+    stored, asked = ({"space": space.to_json(), "seed": 0} for space in (pn.ConvSpace(), pn.MLPSpace()))
+    assert differences(stored, asked) == ["space is of type 'conv' there and 'mlp' here"]
+    asked = {"space": pn.ConvSpace(layers=3).to_json(), "seed": 1}
+    assert differences(stored, asked) == [
+        "seed is 0 there and 1 here",
+        "space.layers is {'low': 2, 'high': 5, 'step': None, 'log': False} there and 3 here",
+    ]
