@@ -54,8 +54,10 @@ def run(
         Path | None,
         typer.Argument(help="Study file (TOML); options given beside it come first.", metavar="[STUDY.TOML]"),
     ] = None,
-    space: Annotated[str | None, typer.Option(help=f"Search space: {', '.join(SPACES)}.  [default: conv]")] = None,
-    task: Annotated[str | None, typer.Option(help=f"Data: {', '.join(TASKS)}.  [default: digits]")] = None,
+    space: Annotated[
+        str | None, typer.Option(help=f"Search space: {', '.join(SPACES)}.  [default: {DEFAULTS.space.name}]")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help=f"Data: {', '.join(TASKS)}.  [default: {DEFAULTS.task}]")] = None,
     objectives: Annotated[
         str | None,
         typer.Option(
@@ -88,13 +90,21 @@ def run(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs of training for each candidate, before pruning.  [default: 10]", min=1),
+        typer.Option(
+            help=f"Epochs of training for each candidate, before pruning.  [default: {DEFAULTS.space.training.epochs}]",
+            min=1,
+        ),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help=f"What proposes candidates: {', '.join(SAMPLERS)}.  [default: tpe]")
+        str | None,
+        typer.Option(help=f"What proposes candidates: {', '.join(SAMPLERS)}.  [default: {DEFAULTS.sampler}]"),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of proposals, weights and data order.  [default: 0]", min=0)] = None,
-    device: Annotated[str | None, typer.Option(help="Where candidates train: cpu or cuda.  [default: cpu]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help=f"Of proposals, weights and data order.  [default: {DEFAULTS.seed}]", min=0)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help=f"Where candidates train: cpu or cuda.  [default: {DEFAULTS.device}]")
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -35,7 +35,8 @@ def export(trial: "Trial", folder: Path, *, force: bool) -> Path:
     there = [name for name in FILES if (folder / name).exists()]
     if there and not force:
         raise ExportError(f"{', '.join(there)} of {folder} would be overwritten: export elsewhere, or force it")
-    network, text = trial.load(), write_source(trial.architecture, docstring(trial))
+    network, figures = trial.load(), figures_of(trial)
+    text = write_source(trial.architecture, docstring(trial, figures))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as place:
@@ -43,7 +44,7 @@ def export(trial: "Trial", folder: Path, *, force: bool) -> Path:
             source.write_text(text, encoding="utf-8")
             save_weights_file(weights, trial.architecture, network.state_dict())
             check(network, trial.architecture.input_shape, source, weights)
-            card.write_text(json.dumps(card_of(trial, weights), indent=2) + "\n", encoding="utf-8")
+            card.write_text(json.dumps(card_of(trial, figures, weights), indent=2) + "\n", encoding="utf-8")
             for name in FILES:
                 (Path(place) / name).replace(folder / name)
     except OSError as error:
@@ -72,10 +73,10 @@ def check(network: nn.Module, input_shape: tuple[int, ...], source: Path, weight
         )
 
 
-def docstring(trial: "Trial") -> str:
+def docstring(trial: "Trial", measured: dict[str, float]) -> str:
     """The figures that the network was chosen by, and how to use it."""
     definition = trial.study.definition
-    figures = [f"{name} {_number(value)} ({unit_of(name)})" for name, value in figures_of(trial).items()]
+    figures = [f"{name} {_number(value)} ({unit_of(name)})" for name, value in measured.items()]
     return "\n".join(
         [
             f"Trial {trial.number} of the paretonas study {trial.study.name!r} on {definition.task}.",
@@ -94,7 +95,7 @@ def figures_of(trial: "Trial") -> dict[str, float]:
     return {name: figures[name] for name in (*OBJECTIVES, TEST_ACCURACY) if name in figures}
 
 
-def card_of(trial: "Trial", weights: Path) -> Json:
+def card_of(trial: "Trial", measured: dict[str, float], weights: Path) -> Json:
     """The model card as data: figures with units and conditions, origin, and the whole description."""
     definition, evaluation = trial.study.definition, trial.evaluation
     return {
@@ -102,8 +103,8 @@ def card_of(trial: "Trial", weights: Path) -> Json:
         "trial": trial.number,
         "task": definition.task,
         "objectives": list(definition.objectives),
-        "values": figures_of(trial),
-        "units": {name: unit_of(name) for name in figures_of(trial)},
+        "values": measured,
+        "units": {name: unit_of(name) for name in measured},
         "conditions": {name: detail for name, detail in evaluation.details.items() if detail},
         "seed": evaluation.seed,
         "candidate": trial.candidate.to_json(),

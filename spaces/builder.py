@@ -106,7 +106,10 @@ def shapes(architecture: Architecture) -> tuple[Shape, ...]:
 def _shape_after(block: Block, shape: Shape) -> Shape:
     with torch.device("meta"):
         module = _construct(block, shape[0], uses=1).eval()  # a number that its constructor does not know raises here
-    return SHAPE_RULES[block.op](shape, block.args) if block.op in SHAPE_RULES else run_on_meta(module, shape)
+    after = SHAPE_RULES[block.op](shape, block.args) if block.op in SHAPE_RULES else run_on_meta(module, shape)
+    if block.width not in (None, after[0]):
+        raise ValueError(f"it gives {_times(after)}, where {block.width} channels or features are to come first")
+    return after
 
 
 def run_on_meta(module: nn.Module, shape: Shape) -> Shape:

@@ -41,6 +41,8 @@ class Training:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise UsageError(f"{name} of the training must be finite and 0 or more, {value!r} was given")
+            if name == "learning_rate" and value == 0:
+                raise UsageError(f"{name} of the training must be above 0, {value!r} was given")
             object.__setattr__(self, name, float(value))  # 1 and 1.0 are one candidate
 
 

@@ -361,3 +361,13 @@ def test_a_block_without_a_rule_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     builder._shape_after.cache_clear()
     assert shapes.__wrapped__(architecture) == by_rule
     builder._shape_after.cache_clear()
+
+
+def test_a_block_that_puts_its_width_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of one's own gives its width first; a linear layer that takes maps for rows does not."""
+    monkeypatch.setattr(builder, "SHAPE_RULES", {})
+    builder._shape_after.cache_clear()
+    misread = network(Block("linear", width=16, norm="none"), Block("flatten"), shape=(8, 8, 8))
+    with pytest.raises(InvalidArchitecture, match="gives 8x8x16, where 16 channels or features are to come first"):
+        shapes(misread)
+    builder._shape_after.cache_clear()

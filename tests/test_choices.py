@@ -171,7 +171,9 @@ def test_a_space_with_a_broken_training_is_refused(training: dict[str, Any]) -> 
         space_from_json({"type": "conv", "layers": 2, **training})
 
 
-@pytest.mark.parametrize("bad", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": math.nan}, {"weight_decay": -1}])
+@pytest.mark.parametrize(
+    "bad", [{"epochs": 0}, {"batch_size": -1}, {"learning_rate": math.nan}, {"learning_rate": 0}, {"weight_decay": -1}]
+)
 def test_a_bad_training_is_refused(bad: dict[str, Any]) -> None:
     """A training names the setting and what came."""
     (name, value), *_ = bad.items()
