@@ -3,7 +3,8 @@
 ParetonasError
 ├── UsageError               what was asked for is malformed: exit code 2 on the command line
 │   ├── InvalidSpace         a search space with an empty, inverted or unknown choice
-│   └── InvalidArchitecture  a network description that cannot be built
+│   ├── InvalidArchitecture  a network description that cannot be built
+│   └── UntrustedCode        a store names code that nobody allowed to run
 ├── StoreError               the database or the artifact folder cannot be opened, read or written
 ├── StudyError               the study is missing, differs from what was asked, or has nothing to give
 │   └── NothingFits          no point of the front satisfies a pick
@@ -31,6 +32,10 @@ class InvalidSpace(UsageError):
 
 class InvalidArchitecture(UsageError):
     """A network description cannot be built."""
+
+
+class UntrustedCode(UsageError):
+    """A store names code that nobody allowed to run."""
 
 
 class StoreError(ParetonasError):

@@ -6,7 +6,9 @@ from functools import cached_property
 from typing import Self
 
 from ..errors import UsageError, one_of
-from .architecture import Architecture, Json, key_of
+from .architecture import Architecture, key_of
+from .block import Json
+from .module import ModuleArchitecture
 from .pruning import pruned_architecture
 
 OPTIMIZERS = ("adamw", "sgd")
@@ -17,8 +19,10 @@ class Training:
     """How a candidate is trained, under a one-cycle learning rate (Smith & Topin 2018).
 
     epochs and finetune_epochs (after pruning): passes over the training split. learning_rate: the peak. optimizer:
-    ``adamw`` (Loshchilov & Hutter 2019) or ``sgd`` (Nesterov momentum 0.9). label_smoothing: the share of the target
-    spread evenly over the classes (Szegedy et al. 2016).
+    ``adamw`` (Loshchilov & Hutter 2019) or ``sgd`` (Nesterov); momentum goes from 0.95 down to 0.85 and back with the
+    rate. label_smoothing: the share of the target spread evenly over the classes (Szegedy et al. 2016). dropout: the
+    share of features that is zeroed in training (Srivastava et al. 2014). augment: strength, 0 to 1, of the task's
+    random changes to the examples.
     """
 
     epochs: int = 10
@@ -28,15 +32,22 @@ class Training:
     weight_decay: float = 1e-2
     optimizer: str = "adamw"
     label_smoothing: float = 0.0
+    dropout: float = 0.0
+    augment: float = 0.0
 
     def __post_init__(self) -> None:
         one_of("optimizer", self.optimizer, OPTIMIZERS)
-        if not 0 <= self.label_smoothing < 1:
-            raise UsageError(f"label_smoothing is at least 0 and below 1, {self.label_smoothing!r} was given")
+        for name in ("label_smoothing", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} is at least 0 and below 1, {getattr(self, name)!r} was given")
+        if not 0 <= self.augment <= 1:
+            raise UsageError(f"augment is a strength from 0 to 1, {self.augment!r} was given")
         for name, least in (("epochs", 1), ("finetune_epochs", 0), ("batch_size", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise UsageError(f"{name} of the training must be a whole number from {least}, {value!r} was given")
+        for name in ("label_smoothing", "dropout", "augment"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         for name in ("learning_rate", "weight_decay"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
@@ -55,8 +66,12 @@ class Candidate:
     training: Training = Training()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.architecture, Architecture):
+            raise UsageError(f"a candidate is of an Architecture, {self.architecture!r} was given")
         if not isinstance(self.pruning, int | float) or not 0 <= self.pruning < 1:
             raise UsageError(f"a pruning ratio is at least 0 and below 1, {self.pruning!r} was given")
+        if self.pruning and isinstance(self.architecture, ModuleArchitecture):
+            raise UsageError(f"a module of your own is not pruned, the ratio {self.pruning!r} was given: use 0")
 
     @cached_property
     def deployed(self) -> Architecture:
@@ -88,6 +103,12 @@ class Candidate:
     def from_json(cls, data: Json) -> Self:
         """Read what ``to_json`` wrote; UsageError says what is wrong with anything else."""
         try:
-            return cls(Architecture.from_json(data["architecture"]), data["pruning"], Training(**data["training"]))
+            architecture = architecture_from_json(data["architecture"])
+            return cls(architecture, data["pruning"], Training(**data["training"]))
         except (KeyError, TypeError) as error:
             raise UsageError(f"this is not a candidate as paretonas writes it: {error!r}") from error
+
+
+def architecture_from_json(data: Json) -> Architecture:
+    """Read what the ``to_json`` of either wrote."""
+    return (ModuleArchitecture if "factory" in data else Architecture).from_json(data)

@@ -45,6 +45,8 @@ class Range:
             raise InvalidSpace(f"a range is of numbers, ({self.low!r}, {self.high!r}), step {self.step!r} was given")
         if not all(math.isfinite(value) for value in ends):
             raise InvalidSpace(f"a range has finite ends, ({self.low}, {self.high}) was given")
+        if type(self.log) is not bool:
+            raise InvalidSpace(f"log of a range is true or false, {self.log!r} was given")
         if self.low > self.high:
             raise InvalidSpace(f"a range goes from low to high, ({self.low}, {self.high}) was given: swap its ends")
         if self.step is not None and (self.step <= 0 or self.log):
@@ -59,6 +61,10 @@ class Range:
     @property
     def is_int(self) -> bool:
         return all(isinstance(value, int) for value in (self.low, self.high, self.step or 1))
+
+    @property
+    def is_continuous(self) -> bool:
+        return not self.is_int and self.step is None and self.low < self.high
 
     def to_json(self) -> Any:
         return {"low": self.low, "high": self.high, "step": self.step, "log": self.log}
@@ -76,6 +82,18 @@ class Suggester(Protocol):
     def suggest_float(
         self, name: str, low: float, high: float, /, *, step: float | None = None, log: bool = False
     ) -> float: ...
+
+
+def values_of(choice: Choice) -> Sequence[Any]:
+    """All that a choice can give; of a range without steps its ends."""
+    if isinstance(choice, Options):
+        return choice.values
+    if choice.is_int:
+        return range(int(choice.low), int(choice.high) + 1, int(choice.step or 1))
+    if choice.step is not None:
+        steps = round((choice.high - choice.low) / choice.step)
+        return [min(choice.high, choice.low + step * choice.step) for step in range(steps + 1)]
+    return sorted({choice.low, choice.high})
 
 
 def as_choice(given: Any, where: str) -> Choice:
@@ -99,17 +117,21 @@ def _as_choice(given: Any) -> Choice:
                 f"a tuple is a range (low, high) of numbers, {given!r} was given: write a list for options"
             )
         return Range(*given)
-    if isinstance(given, dict) and {"low", "high"} <= given.keys() <= {"low", "high", "step", "log"}:
-        return Range(**given)
+    if isinstance(given, dict):
+        for name in given:
+            one_of("key of a range", name, ("low", "high", "step", "log"), InvalidSpace)
+        if {"low", "high"} <= given.keys():
+            return Range(**given)
     raise InvalidSpace(f"a choice is a value, a list, a pair (low, high) or a Range, {given!r} was given")
 
 
 @dataclass(frozen=True)
 class Whole:
-    """Rule of a field: whole numbers of at least ``least``, only odd ones if ``odd``."""
+    """Rule of a field: whole numbers from ``least`` to ``most``, only odd ones if ``odd``."""
 
     least: int = 1
     odd: bool = False
+    most: int | None = None
 
     def check(self, choice: Choice, where: str) -> None:
         ends = (choice.low, choice.high) if isinstance(choice, Range) else choice.values
@@ -118,6 +140,8 @@ class Whole:
         for value in ends:
             if not isinstance(value, int) or isinstance(value, bool) or value < self.least:
                 raise InvalidSpace(f"{where}: whole numbers of at least {self.least} are needed, {value!r} was given")
+            if self.most is not None and value > self.most:
+                raise InvalidSpace(f"{where}: whole numbers of at most {self.most} are needed, {value} was given")
             if self.odd and value % 2 == 0:
                 raise InvalidSpace(f"{where}: odd numbers are needed, {value} was given")
         if self.odd and isinstance(choice, Range) and (choice.log or (choice.step or 1) % 2):
@@ -126,18 +150,20 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """Rule of a field: finite numbers of at least ``least`` (above it, if ``above``) and below ``below``."""
+    """Rule of a field: finite numbers from ``least`` (above it, if ``above``) to ``most``, and below ``below``."""
 
     least: float = 0.0
     below: float = math.inf
     above: bool = False
+    most: float = math.inf
 
     def check(self, choice: Choice, where: str) -> None:
         for value in (choice.low, choice.high) if isinstance(choice, Range) else choice.values:
-            fits = _is_number(value) and self.least <= float(value) < self.below
+            fits = _is_number(value) and self.least <= float(value) <= self.most and float(value) < self.below
             if not fits or (self.above and value == self.least):
                 wanted = f"numbers {'above' if self.above else 'of at least'} {self.least:g}"
                 wanted += f" and below {self.below:g}" if math.isfinite(self.below) else ""
+                wanted += f" and at most {self.most:g}" if math.isfinite(self.most) else ""
                 raise InvalidSpace(f"{where}: {wanted} are needed, {value!r} was given")
 
 
@@ -154,7 +180,17 @@ class Words:
             one_of(f"value of {where}", value, self.known, InvalidSpace)
 
 
-Rule = Whole | Real | Words
+@dataclass(frozen=True)
+class Flag:
+    """Rule of a field: true, false or both."""
+
+    def check(self, choice: Choice, where: str) -> None:
+        values = (choice.low, choice.high) if isinstance(choice, Range) else choice.values
+        if not all(isinstance(value, bool) for value in values):
+            raise InvalidSpace(f"{where}: true, false or a list of both is needed, {list(values)!r} was given")
+
+
+Rule = Whole | Real | Words | Flag
 
 
 def suggest(trial: Suggester, name: str, choice: Choice) -> Any:

@@ -1,11 +1,15 @@
 """A frozen record whose fields are choices: what spaces and trainings have in common."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from ..errors import InvalidSpace, one_of
 from .architecture import Json
-from .choices import Choice, Rule, Suggester, as_choice, suggest
+from .choices import Choice, Rule, Suggester, as_choice, suggest, values_of
+
+MANY = 256  # values of a range that are looked at one by one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +22,37 @@ class Genes:
     rules: ClassVar[dict[str, Rule]]
 
     def __post_init__(self) -> None:
+        if not hasattr(self, "rules"):
+            raise InvalidSpace(
+                f"{type(self).__name__} says nothing about its fields: give it rules, such as "
+                'rules = {"widths": Whole()}, a rule for each field'
+            )
         for name, rule in self.rules.items():
             rule.check(self.choice(name), f"{type(self).__name__}.{name}")
 
     def choice(self, field: str) -> Choice:
         """The field as Options or Range."""
-        return as_choice(getattr(self, field), f"{type(self).__name__}.{field}")
+        return self._choices[field]
+
+    @cached_property
+    def _choices(self) -> dict[str, Choice]:
+        """Each field read once: a space is asked for the same ones in every trial."""
+        return {name: as_choice(getattr(self, name), f"{type(self).__name__}.{name}") for name in self.rules}
 
     def gene(self, trial: Suggester, field: str, name: str) -> Any:
         """Ask for the gene ``name`` under the choice of ``field``."""
         return suggest(trial, name, self.choice(field))
+
+    def varies(self, field: str) -> bool:
+        """Whether a field leaves anything to choose."""
+        return len(values_of(self.choice(field))) > 1
+
+    def gene_with_effect(self, trial: Suggester, field: str, name: str, effect: Callable[[Any], object]) -> Any:
+        """Ask for a gene only where ``effect``, what comes of a value, is not the same for all of them."""
+        values = values_of(self.choice(field))
+        ends = values if len(values) <= MANY else (values[0], values[-1])
+        first = effect(values[0])
+        return self.gene(trial, field, name) if any(effect(value) != first for value in ends[1:]) else values[0]
 
     def to_json(self) -> Json:
         return {name: self.choice(name).to_json() for name in self.rules}

@@ -1,180 +1,245 @@
-"""Structured pruning: channels leave physically, and the result is an ordinary architecture.
+"""Structured pruning: channels, hidden units and attention heads leave physically, and the result is an ordinary
+architecture.
 
-Which channels leave together follows from the architecture alone: the channels that leave one block are the ones
-that come into the next, and all users of a shared weight lose the same ones. The ranking is the L1 norm of the
-filters (Li et al. 2017, "Pruning Filters for Efficient ConvNets", eq. in section 3.1), per layer and uniform.
+Which units leave together follows from the architecture alone: the channels that leave one block are the ones that
+come into the next, a residual sum makes what comes and what leaves one set, and all users of a shared weight lose the
+same ones. The ranking is the L1 norm of the filters (Li et al. 2017, "Pruning Filters for Efficient ConvNets", eq. in
+section 3.1), per layer and uniform.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import torch
 from torch import nn
 
+from ..errors import InvalidArchitecture
 from .architecture import Architecture
-from .builder import Network, build, calls, in_widths, make_block
+from .block import Block, has_weights
+from .builder import INPUT, Network, build, forms, in_widths, make_block
 
-INPUT = -1  # the group of the network's input channels; the groups of block i's outputs start as i
+INNER = ("hidden", "heads")  # sizes inside a block, which no other block sees
+Unit = int | tuple[int, str]  # a set of units: INPUT, the output of a block, or a size inside a block
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Which widths must stay equal.
+    """Which sizes must stay equal, because they count one and the same units.
 
-    For every block: the group of what comes in, the group of what goes out. ``size`` is channels per group; a block
-    behind a flatten sees each channel as several features, in_width / size of them.
+    For every block: the group of what comes in and of what goes out; for every head: of what comes in. ``size`` is
+    units per group; a block behind a flatten sees each channel as several features. Groups in ``fixed`` stay whole.
     """
 
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    size: dict[int, int]
-    fixed: frozenset[int]
+    before: tuple[Unit, ...]
+    after: tuple[Unit, ...]
+    heads: tuple[Unit, ...]
+    size: Mapping[Unit, int]
+    fixed: frozenset[Unit]
+
+    def of(self, index: int, number: str) -> Unit:
+        """The group of a size of a block."""
+        if number == "in_width":
+            return self.before[index]
+        return self.after[index] if number == "width" else (index, number)
 
 
+class _Union:
+    """Union-find over sets of units."""
+
+    def __init__(self) -> None:
+        self.parent: dict[Unit, Unit] = {}
+        self.size: dict[Unit, int] = {}
+        self.fixed: set[Unit] = set()
+
+    def add(self, unit: Unit, size: int, *, fixed: bool = False) -> Unit:
+        self.parent[unit], self.size[unit] = unit, size
+        if fixed:
+            self.fixed.add(unit)
+        return unit
+
+    def find(self, unit: Unit) -> Unit:
+        while self.parent[unit] != unit:
+            unit = self.parent[unit]
+        return unit
+
+    def join(self, one: Unit, other: Unit) -> None:
+        one, other = sorted((self.find(one), self.find(other)), key=str)
+        if self.size[one] != self.size[other]:  # equal rows, cut into channels differently by a flatten: keep both
+            self.fixed.update((one, other))
+        elif one != other:
+            self.parent[other] = one
+
+
+@lru_cache(maxsize=1024)
 def width_groups(architecture: Architecture) -> Groups:
-    """Union of all widths that are one and the same index set."""
-    parent: dict[int, int] = {INPUT: INPUT}
-    size = {INPUT: architecture.input_shape[0]}
-    fixed = {INPUT}
-
-    def find(group: int) -> int:
-        while parent[group] != group:
-            group = parent[group]
-        return group
-
-    def union(a: int, b: int) -> None:
-        a, b = sorted((find(a), find(b)))
-        if size[a] != size[b]:  # equal rows, cut into channels differently by a flatten: neither may change
-            fixed.update((a, b))
-        elif a != b:
-            parent[b] = a
-
-    before, after, current = [], [], INPUT
+    """Union of all sizes that count one and the same units."""
+    seen, sets = forms(architecture), _Union()
+    sets.add(INPUT, seen[0].width, fixed=True)
+    before: list[Unit] = []
+    after: list[Unit] = []
     for index, block in enumerate(architecture.blocks):
-        before.append(current)
+        source = architecture.source(index)
+        came, left = seen[source + 1], seen[index + 1]
+        comes = INPUT if source == INPUT else after[source]
+        before.append(comes)
         if block.width is not None:
-            parent[index], size[index] = index, block.width
-            if block.shares is not None:
-                union(before[block.shares], current)
-                union(block.shares, index)
-            current = index
-        after.append(current)
+            sets.add(index, block.width, fixed=left.sequence)
+            if block.args.get("skip") == "identity":
+                sets.join(comes, index)
+            if int(block.args.get("groups", 1)) > 1:
+                sets.fixed.update((comes, index))
+            after.append(index)
+        elif left.width == came.width or (not came.sequence and left.shape == (prod(came.shape),)):
+            after.append(comes)
+        else:
+            sets.fixed.add(comes)
+            after.append(sets.add(index, left.width, fixed=True))
+        for number in INNER:
+            if number in block.args and block.shares is None:
+                sets.add((index, number), int(block.args[number]))
+        if block.shares is not None:
+            sets.join(before[block.shares], comes)
+            sets.join(after[block.shares], after[index])
+    heads = tuple(
+        INPUT if architecture.head_source(head) == INPUT else after[architecture.head_source(head)]
+        for head in architecture.heads
+    )
     return Groups(
-        before=tuple(find(group) for group in [*before, current]),
-        after=tuple(find(group) for group in after),
-        size={group: size[group] for group in parent if find(group) == group},
-        fixed=frozenset(find(group) for group in fixed),
+        before=tuple(sets.find(group) for group in before),
+        after=tuple(sets.find(group) for group in after),
+        heads=tuple(sets.find(group) for group in heads),
+        size={group: sets.size[group] for group in sets.parent if sets.find(group) == group},
+        fixed=frozenset(sets.find(group) for group in sets.fixed),
     )
 
 
 def pruned_architecture(architecture: Architecture, ratio: float) -> Architecture:
-    """The architecture after ``ratio`` (0 up to, not including, 1) of each layer's channels has left.
+    """The architecture after ``ratio`` (0 up to, not including, 1) of each layer's units has left.
 
-    At least one channel of a layer stays. Input channels and class scores are never pruned.
+    Units are channels, hidden units and attention heads; at least one of each layer stays. The input, the answers, the
+    width of sequences and the channels of grouped convolutions are never pruned, nor is what cannot be built.
     """
     if ratio == 0:
         return architecture
-    groups = width_groups(architecture)
-    blocks = tuple(
-        block
-        if block.width is None or group in groups.fixed
-        else block.replace(shares=block.shares, width=max(1, block.width - int(block.width * ratio)))
-        for block, group in zip(architecture.blocks, groups.after, strict=True)
+    try:
+        groups = width_groups(architecture)
+    except InvalidArchitecture:  # whoever builds it hears why
+        return architecture
+
+    def left(block: Block, index: int) -> dict[str, int]:
+        owner = architecture.owner(index)
+        sizes = {name: int(block.args[name]) for name in ("width", *INNER) if name in block.args}
+        return {
+            name: max(1, size - int(size * ratio))
+            for name, size in sizes.items()
+            if groups.of(owner, name) not in groups.fixed
+        }
+
+    return architecture.with_blocks(
+        [block.resized(**left(block, index)) for index, block in enumerate(architecture.blocks)]
     )
-    return Architecture(architecture.input_shape, blocks, architecture.heads)
 
 
-def prune(network: Network, target: Architecture) -> Network:
-    """A new, smaller network with the channels of ``network`` whose filters have the largest L1 norms.
+def prune(network: nn.Module, target: Architecture) -> Network:
+    """A new, smaller network with the units of ``network`` whose weights have the largest L1 norms.
 
-    target: ``pruned_architecture`` of the network's own. The argument is not changed.
+    network: one that was built of blocks. target: ``pruned_architecture`` of its own. The argument is not changed.
     """
-    groups = width_groups(network.architecture)
-    widths = in_widths(network.architecture)
-    kept = _kept_channels(network, groups, target)
+    assert isinstance(network, Network)
+    architecture = network.architecture
+    groups, widths = width_groups(architecture), in_widths(architecture)
     old = network.state_dict()
+    kept = _kept_units(network, groups, target)
     state: dict[str, torch.Tensor] = {}
 
-    def rows(group: int, width: int) -> torch.Tensor:
-        """Indices that stay among ``width`` features, of which each channel of the group is several."""
-        features = width // groups.size[group]
+    def rows(group: Unit, count: int) -> torch.Tensor:
+        """Indices that stay among ``count`` features, of which each unit of the group is several, in a row."""
+        features = count // groups.size[group]
         return (kept[group][:, None] * features + torch.arange(features)).flatten()
 
-    for index, name in _owners(network.architecture):
-        come = rows(groups.before[index], widths[index])
-        leave = rows(groups.after[index], groups.size[groups.after[index]])
-        for tensor, (in_dims, out_dims) in tensor_axes(network.architecture, index).items():
-            state[f"{name}.{tensor}"] = _slice(old[f"{name}.{tensor}"], in_dims, come, out_dims, leave)
-    for head in network.architecture.heads:
-        come = rows(groups.before[-1], widths[-1])
-        state[f"{head.name}.weight"] = _slice(old[f"{head.name}.weight"], (1,), come, (), come)
-        state[f"{head.name}.bias"] = old[f"{head.name}.bias"].clone()
-    with torch.device("meta"):
-        smaller = build(target)
+    for index in _owners(architecture):
+        for tensor, axes in tensor_axes(architecture, index).items():
+            value = old[f"block{index}.{tensor}"]
+            for dim, (number, growth) in axes.items():
+                size = widths[index] if number == "in_width" else int(architecture.blocks[index].args[number])
+                stay = rows(groups.of(index, number), size)
+                spread = (stay[:, None] * growth + torch.arange(growth)).flatten()
+                value = value.index_select(dim, spread.to(value.device))
+            state[f"block{index}.{tensor}"] = value.clone()
+    for head, group in zip(architecture.heads, groups.heads, strict=True):
+        if head.tied is None:
+            weight = old[f"{head.name}.weight"]
+            state[f"{head.name}.weight"] = weight.index_select(1, rows(group, weight.shape[1]).to(weight.device))
+            state[f"{head.name}.bias"] = old[f"{head.name}.bias"].clone()
+    smaller = build(target, seed=0)
+    assert isinstance(smaller, Network)
     smaller.load_state_dict(state, assign=True)
-    return smaller.train(network.training)
+    return smaller.to(next(network.parameters()).device).train(network.training)
 
 
-def tensor_axes(architecture: Architecture, index: int) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """For each tensor of a block: the dimensions that follow what comes in, and those that follow its width.
+@lru_cache(maxsize=256)
+def tensor_axes(architecture: Architecture, index: int) -> dict[str, dict[int, tuple[str, int]]]:
+    """For each tensor of a block that owns its weights: the dimensions that follow one of its sizes.
 
-    Found by building the block once wider, on the meta device, so that a user's own block needs no table.
+    A dimension comes with the size's name (``in_width``, ``width``, ``hidden`` or ``heads``) and how much it grows with
+    it. Found by building the block one larger, on the meta device, so that a user's own block needs no table. Sizes
+    that cannot change are left out.
     """
-    block = architecture.blocks[index]
-    width = block.width
-    assert width is not None
-    wider = Architecture(
-        architecture.input_shape,
-        tuple(
-            other.replace(shares=other.shares, width=width + 1) if index in (i, other.shares) else other
+    block, in_width = architecture.blocks[index], in_widths(architecture)[index]
+    groups = width_groups(architecture)
+
+    def made(more_in: int = 0, **more: int) -> dict[str, torch.Size]:
+        sizes = {name: int(block.args[name]) + count for name, count in more.items()}
+        blocks = [
+            other.resized(**sizes) if architecture.owner(i) == index else other
             for i, other in enumerate(architecture.blocks)
-        ),
-        architecture.heads,
-    )
-    in_width = in_widths(architecture)[index]
-    with torch.device("meta"):
-        base = _shapes(make_block(architecture, index, in_width))
-        more_in = _shapes(make_block(architecture, index, in_width + 1))
-        more_out = _shapes(make_block(wider, index, in_width))
-    return {name: (_changed(shape, more_in[name]), _changed(shape, more_out[name])) for name, shape in base.items()}
+        ]
+        with torch.device("meta"):
+            module = make_block(architecture.with_blocks(blocks), index, in_width + more_in)
+        return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+    base = made()
+    axes: dict[str, dict[int, tuple[str, int]]] = {name: {} for name in base}
+    larger: dict[str, dict[str, torch.Size]] = {}
+    tied = block.args.get("skip") == "identity"
+    if has_weights(block.op) and not tied and groups.before[index] not in groups.fixed:
+        larger["in_width"] = made(more_in=1)
+    if block.width is not None and groups.after[index] not in groups.fixed:
+        larger["width"] = made(more_in=int(tied), width=1)
+    for number in INNER:
+        if number in block.args:
+            larger[number] = made(**{number: 1})
+    for number, grown in larger.items():
+        for name, shape in base.items():
+            for dim, (small, large) in enumerate(zip(shape, grown[name], strict=True)):
+                if large != small:
+                    axes[name][dim] = (number, large - small)
+    return axes
 
 
-def _owners(architecture: Architecture) -> list[tuple[int, str]]:
-    return [
-        (call.owner, call.module)
-        for call in calls(architecture)
-        if call.use == 0 and architecture.blocks[call.owner].width is not None
-    ]
+def _owners(architecture: Architecture) -> list[int]:
+    return [index for index, block in enumerate(architecture.blocks) if block.shares is None]
 
 
-def _kept_channels(network: Network, groups: Groups, target: Architecture) -> dict[int, torch.Tensor]:
+def _kept_units(network: Network, groups: Groups, target: Architecture) -> dict[Unit, torch.Tensor]:
+    architecture, state = network.architecture, network.state_dict()
     scores = {group: torch.zeros(size) for group, size in groups.size.items()}
-    state = network.state_dict()
-    for index, name in _owners(network.architecture):
-        for tensor, (_, out_dims) in tensor_axes(network.architecture, index).items():
-            weight = state[f"{name}.{tensor}"]
-            if weight.dim() > 1 and out_dims == (0,):
-                scores[groups.after[index]] += weight.abs().flatten(1).sum(1).cpu()
-    keep = {group: block.width for group, block in zip(groups.after, target.blocks, strict=True) if block.width}
+    keep = dict(groups.size)
+    for index in _owners(architecture):
+        for number in ("width", *INNER):
+            if number in architecture.blocks[index].args:
+                keep[groups.of(index, number)] = int(target.blocks[index].args[number])
+        for tensor, axes in tensor_axes(architecture, index).items():
+            number, growth = axes.get(0, ("in_width", 0))
+            weight = state[f"block{index}.{tensor}"]
+            if number != "in_width" and weight.dim() > 1:
+                norms = weight.abs().flatten(1).sum(1).cpu()
+                scores[groups.of(index, number)] += norms.view(-1, growth).sum(1)
     return {
         group: torch.arange(len(score))
         if group in groups.fixed
         else torch.topk(score, keep[group]).indices.sort().values
         for group, score in scores.items()
     }
-
-
-def _slice(
-    tensor: torch.Tensor, in_dims: tuple[int, ...], come: torch.Tensor, out_dims: tuple[int, ...], leave: torch.Tensor
-) -> torch.Tensor:
-    for dims, index in ((in_dims, come), (out_dims, leave)):
-        for dim in dims:
-            tensor = tensor.index_select(dim, index.to(tensor.device))
-    return tensor.clone()
-
-
-def _shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in module.state_dict().items()}
-
-
-def _changed(one: torch.Size, other: torch.Size) -> tuple[int, ...]:
-    return tuple(dim for dim, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)

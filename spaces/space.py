@@ -1,17 +1,37 @@
 """What every search space is: a frozen record of choices that suggests candidates."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from ..errors import InvalidArchitecture, InvalidSpace
-from .architecture import Architecture, Block, DataSpec, Json, can_share
+from .architecture import Architecture, DataSpec, Head
+from .block import Block, Json
 from .builder import shapes
 from .candidate import Candidate
-from .choices import Options, RandomSuggester, Suggester
+from .choices import Options, RandomSuggester, Suggester, values_of
 from .genes import Genes
-from .pruning import pruned_architecture
+from .looking import GeneUse, Size, genes_of, size_of
+from .module import ModuleArchitecture
+from .pruning import width_groups
+from .sharing import (
+    SHARING,
+    blocks_in_common,
+    kinds,
+    part_tasks,
+    weight_owners,
+    with_owners,
+)
 from .training_space import TrainingSpace
+
+__all__ = ["MOST_LAYERS", "PER", "SHARING", "SLOPE", "TRUNK", "Space", "fits"]
+
+PER = ("network", "stage", "layer")
+MOST_LAYERS = 1000  # beyond it, describing a network takes longer than anyone waits
+SLOPE = 0.01  # of a leaky ReLU that does not say another
+TRUNK = Options((0.5, 1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +53,8 @@ class Space(Genes, ABC):
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:
         """A candidate for the data, its genes asked of ``trial`` as in Optuna's define-by-run."""
 
+    # for looking around
+
     def sample(self, data: DataSpec, *, seed: int = 0) -> Candidate:
         """A random candidate, without a study."""
         return self.suggest(RandomSuggester(seed), data)
@@ -41,32 +63,109 @@ class Space(Genes, ABC):
         """The share of random candidates whose blocks fit the data (1.0: all)."""
         return sum(fits(self.sample(data, seed=seed)) for seed in range(samples)) / samples
 
+    def size(self, data: DataSpec, *, limit: int = 10_000) -> Size:
+        """How many settings of its genes the space has: exactly up to ``limit`` of them, beyond it a bound."""
+        return size_of(lambda trial: self.suggest(trial, data), limit)
+
+    def genes(self, data: DataSpec, *, samples: int = 200) -> tuple[GeneUse, ...]:
+        """Every gene that random candidates ask for, with its choice and how often it is asked for."""
+        return genes_of(lambda trial: self.suggest(trial, data), samples)
+
     def replace_training(self, **changes: Any) -> Self:
         """The same space with other choices in its training."""
-        return replace(self, training=replace(self.training, **changes))
+        other = copy(self)
+        object.__setattr__(other, "training", replace(self.training, **changes))
+        return other
 
-    def width_genes(self, trial: Suggester, width_per: str, stages: list[int]) -> list[int]:
+    # for suggesting
+
+    def per_gene(self, trial: Suggester, per: str, stages: Sequence[int], *, varied: bool) -> str:
+        """Whether something is chosen per network, stage or layer: the field ``per``, asked for only where it matters.
+
+        stages: the stage of each layer. varied: whether there is anything to choose.
+        """
+        return str(self.gene_with_effect(trial, per, per, lambda per: varied and _partition(_places(per, stages))))
+
+    def layer_genes(self, trial: Suggester, field: str, name: str, per: str, stages: Sequence[int]) -> list[Any]:
+        """The value of a field for each layer: one gene ``name`` for the network, for each stage or for each layer."""
+        places = _places(per, stages)
+        values = {place: self.gene(trial, field, place + name) for place in dict.fromkeys(places)}
+        return [values[place] for place in places]
+
+    def width_genes(self, trial: Suggester, width_per: str, stages: Sequence[int]) -> list[int]:
         """The width of each layer: one gene for the network, one for each stage, or one for each layer."""
-        names = {
-            "network": ["width" for _ in stages],
-            "stage": [f"stage{stage}.width" for stage in stages],
-            "layer": [f"layer{layer}.width" for layer in range(len(stages))],
-        }[width_per]
-        widths = {name: self.gene(trial, "widths", name) for name in dict.fromkeys(names)}
-        return [widths[name] for name in names]
+        return self.layer_genes(trial, "widths", "width", width_per, stages)
 
-    def sharing_gene(self, trial: Suggester, blocks: list[Block], in_width: int, stages: list[int]) -> list[Block]:
-        """The blocks with their sharing. The gene is asked for only where some option has an effect."""
-        options = self.choice("sharing")
-        assert isinstance(options, Options)
-        if all(share_weights(blocks, in_width, stages, str(option)) == blocks for option in options.values):
-            return blocks
-        return share_weights(blocks, in_width, stages, self.gene(trial, "sharing", "sharing"))
+    def activation_genes(self, trial: Suggester, stages: Sequence[int]) -> list[str]:
+        """The activation of each layer, as ``activation_per`` says; a leaky ReLU's slope is a gene beside it."""
+        leaky = "leaky_relu" in values_of(self.choice("activations"))
+        varied = self.varies("activations") or (leaky and self.varies("slopes"))
+        places = _places(self.per_gene(trial, "activation_per", stages, varied=varied), stages)
+        activations = {place: self._activation(trial, place) for place in dict.fromkeys(places)}
+        return [activations[place] for place in places]
 
-    def candidate(self, trial: Suggester, architecture: Architecture, pruning: float) -> Candidate:
-        """The candidate of an architecture, with the training that ``trial`` suggests."""
-        pruned = pruned_architecture(architecture, pruning) != architecture
-        return Candidate(architecture, pruning, self.training.suggest(trial, pruned=pruned))
+    def _activation(self, trial: Suggester, place: str) -> str:
+        kind = str(self.gene(trial, "activations", f"{place}activation"))
+        slope = float(self.gene(trial, "slopes", f"{place}slope")) if kind == "leaky_relu" else SLOPE
+        return kind if slope == SLOPE else f"{kind}({slope})"
+
+    def sharing_gene(
+        self, trial: Suggester, blocks: Sequence[Block], in_width: int, stages: Sequence[int]
+    ) -> list[Block]:
+        """The blocks with their sharing. Fields: ``sharing`` and, for cycle and groups, ``sets``.
+
+        in_width, stages: as for ``share_weights``. A gene is asked for only where its options have different effects.
+        """
+        shapes_of = kinds(blocks, in_width)
+        counts = self._set_counts(len(blocks))
+
+        def owners(sharing: str, sets: int) -> tuple[int, ...]:
+            return weight_owners(shapes_of, stages, sharing, sets)
+
+        sharing = self.gene_with_effect(trial, "sharing", "sharing", lambda word: [owners(word, n) for n in counts])
+        sets = 1
+        if sharing in ("cycle", "groups"):
+            sets = self.gene_with_effect(trial, "sets", "sets", lambda n: owners(sharing, n))
+        return with_owners(blocks, owners(sharing, sets))
+
+    def _set_counts(self, most: int) -> Sequence[int]:
+        """The numbers of sets that can have different effects on so many blocks."""
+        given = values_of(self.choice("sets")) if "sets" in self.rules else (1,)
+        return sorted({min(count, most) for count in given[: most + 1]} | {min(given[-1], most)}) or (1,)
+
+    def network(
+        self, trial: Suggester, blocks: Sequence[Block], data: DataSpec, heads: tuple[Head, ...] | None = None
+    ) -> Architecture:
+        """The network of a chain of blocks. With several heads, ``trunk`` is the share of the layers in common.
+
+        Behind the trunk each head has its own copy of the rest of the chain. heads: instead of those of the data.
+        """
+        heads = heads or data.heads
+        if len(heads) == 1 or "trunk" not in self.rules:
+            return data.architecture(blocks, heads)
+        trunk = self.gene_with_effect(trial, "trunk", "trunk", lambda share: blocks_in_common(blocks, share))
+        return data.architecture(*part_tasks(blocks, heads, blocks_in_common(blocks, trunk)))
+
+    def pruning_gene(self, trial: Suggester, architecture: Architecture) -> float:
+        """The field ``pruning``, asked for only where anything of the network can leave, otherwise 0."""
+        most = max(values_of(self.choice("pruning")))
+        return float(self.gene(trial, "pruning", "pruning")) if _prunes(architecture, most) else 0.0
+
+    def candidate(
+        self,
+        trial: Suggester,
+        architecture: Architecture,
+        pruning: float,
+        *,
+        data: DataSpec | None = None,
+    ) -> Candidate:
+        """The candidate of an architecture, with the training that ``trial`` suggests.
+
+        data: so that what has no effect on them is not asked for.
+        """
+        pruned = _prunes(architecture, pruning)
+        ineffective = data.ineffective if data else ()
+        return Candidate(architecture, pruning, self.training.suggest(trial, pruned=pruned, ineffective=ineffective))
 
     def to_json(self) -> Json:
         return {"type": self.name, **super().to_json(), "training": self.training.to_json()}
@@ -86,25 +185,24 @@ def fits(candidate: Candidate) -> bool:
     return True
 
 
-SHARING = ("none", "stage", "all")
+def _prunes(architecture: Architecture, ratio: float) -> bool:
+    """Whether ``pruned_architecture`` would be another one; asked in every trial, so without making that."""
+    if ratio == 0 or isinstance(architecture, ModuleArchitecture):
+        return False
+    try:
+        groups = width_groups(architecture)
+    except InvalidArchitecture:  # whoever tries the candidate will say why it cannot be built
+        return False
+    return any(int(size * ratio) > 0 for group, size in groups.size.items() if group not in groups.fixed)
 
 
-def share_weights(blocks: list[Block], in_width: int, stages: list[int], sharing: str) -> list[Block]:
-    """Let every block that can share use the weights of the first block of equal shape.
-
-    in_width: what comes into the first block. stages: the stage of each block. sharing: ``none``, ``stage`` (only
-    within a stage) or ``all``.
-    """
-    if sharing == "none":
-        return blocks
-    owners: dict[tuple[int, int, Block], int] = {}
-    shared, width = [], in_width
-    for index, block in enumerate(blocks):
-        stage = stages[index] if sharing == "stage" else 0
-        owner = owners.setdefault((stage, width, block), index) if can_share(block.op) else index
-        shared.append(block if owner == index else block.replace(shares=owner))
-        width = FLATTENED if block.op == "flatten" else block.width or width
-    return shared
+def _places(per: str, stages: Sequence[int]) -> list[str]:
+    """For each layer what the name of a gene that is chosen ``per`` network, stage or layer begins with."""
+    if per == "network":
+        return ["" for _ in stages]
+    return [f"stage{stage}." if per == "stage" else f"layer{layer}." for layer, stage in enumerate(stages)]
 
 
-FLATTENED = -1  # what leaves a flatten: no other width equals it
+def _partition(places: Sequence[str]) -> list[int]:
+    """The first layer of the same place, for each layer."""
+    return [places.index(place) for place in places]

@@ -1,5 +1,6 @@
 """Training hyperparameters as genes, searched together with the structure."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ class TrainingSpace(Genes):
     weight_decay: ChoiceLike = GOOD.weight_decay
     optimizer: ChoiceLike = GOOD.optimizer
     label_smoothing: ChoiceLike = GOOD.label_smoothing
+    dropout: ChoiceLike = GOOD.dropout
+    augment: ChoiceLike = GOOD.augment
 
     rules: ClassVar = {
         "epochs": Whole(),
@@ -30,10 +33,15 @@ class TrainingSpace(Genes):
         "weight_decay": Real(),
         "optimizer": Words(OPTIMIZERS),
         "label_smoothing": Real(below=1),
+        "dropout": Real(below=1),
+        "augment": Real(most=1),
     }
 
-    def suggest(self, trial: Suggester, *, pruned: bool) -> Training:
-        """A training. The epochs of fine-tuning are asked for only if something is pruned."""
-        asked = {name: self.gene(trial, name, name) for name in self.rules if pruned or name != "finetune_epochs"}
-        values: dict[str, Any] = {**asdict(GOOD), **asked}
-        return Training(**values)
+    def suggest(self, trial: Suggester, *, pruned: bool, ineffective: Collection[str] = ()) -> Training:
+        """A training. The epochs of fine-tuning are asked for only if something is pruned.
+
+        ineffective: fields that change nothing on the data; these keep their defaults.
+        """
+        idle = {*ineffective} if pruned else {*ineffective, "finetune_epochs"}
+        values: dict[str, Any] = {name: self.gene(trial, name, name) for name in self.rules if name not in idle}
+        return Training(**{**asdict(GOOD), **values})

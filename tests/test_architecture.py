@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from paretonas.errors import InvalidArchitecture
-from paretonas.spaces import Architecture, Block, Candidate, Head, build, builder, shapes
+from paretonas.spaces import Architecture, Block, Candidate, Head, build, builder, example_input, shapes, write_source
 from paretonas.spaces.blocks import BLOCKS
-from paretonas.spaces.builder import run_on_meta
+from paretonas.spaces.builder import forms, run_on_meta
 from paretonas.spaces.shape_rules import SHAPE_RULES
 
 IMAGE = (1, 8, 8)
@@ -46,10 +46,10 @@ def test_an_architecture_survives_json() -> None:
 
 def test_defaults_are_filled_in() -> None:
     """A block says all its numbers, whoever gave them and in whatever order."""
-    explicit = Block("conv", activation="relu", norm="batch", kernel=3, width=8)
+    explicit = Block("conv", activation="relu", norm="batch", groups=1, stride=1, kernel=3, width=8)
     assert Block("conv", width=8) == explicit
     assert hash(Block("conv", width=8)) == hash(explicit)
-    assert list(explicit.args) == ["width", "kernel", "norm", "activation"]
+    assert list(explicit.args) == ["width", "kernel", "stride", "groups", "norm", "activation"]
     assert network(explicit).key == network(Block("conv", width=8)).key
 
 
@@ -180,8 +180,8 @@ def test_blocks_that_do_not_fit_together_are_refused(blocks: list[Block], messag
 @pytest.mark.parametrize(
     ("op", "args", "message"),
     [
-        ("conf", {}, r"unknown block 'conf': did you mean 'conv'\? there is conv, linear, max_pool"),
-        ("conv", {"width": 8, "stride": 2}, "unknown number of block 'conv' 'stride': there is width, kernel"),
+        ("conf", {}, r"unknown block 'conf': did you mean 'conv'\? there is conv, "),
+        ("conv", {"width": 8, "strides": 2}, "unknown number of block .conv. .strides."),
         ("conv", {"width": 8, "in_width": 2}, "'in_width'"),
         ("conv", {"width": 8, "uses": 2}, "'uses'"),
         ("max_pool", {"width": 8}, "unknown number of block 'max_pool' 'width': there is size"),
@@ -356,18 +356,182 @@ def test_every_block_has_a_shape_rule() -> None:
 def test_a_block_without_a_rule_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own block needs no rule: the shapes are those of the meta device."""
     architecture = network(Block("conv", width=5), Block("average_pool"), Block("flatten"), Block("linear", width=3))
-    by_rule = shapes.__wrapped__(architecture)
+    by_rule = forms.__wrapped__(architecture)
     monkeypatch.setattr(builder, "SHAPE_RULES", {})
-    builder._shape_after.cache_clear()
-    assert shapes.__wrapped__(architecture) == by_rule
-    builder._shape_after.cache_clear()
+    builder._form_after.cache_clear()
+    assert forms.__wrapped__(architecture) == by_rule
+    builder._form_after.cache_clear()
 
 
 def test_a_block_that_puts_its_width_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A block of one's own gives its width first; a linear layer that takes maps for rows does not."""
     monkeypatch.setattr(builder, "SHAPE_RULES", {})
-    builder._shape_after.cache_clear()
+    builder._form_after.cache_clear()
     misread = network(Block("linear", width=16, norm="none"), Block("flatten"), shape=(8, 8, 8))
-    with pytest.raises(InvalidArchitecture, match="gives 8x8x16, where 16 channels or features are to come first"):
+    with pytest.raises(InvalidArchitecture, match="gives 8x8x16, where 16 channels or features are to come"):
         shapes(misread)
-    builder._shape_after.cache_clear()
+    builder._form_after.cache_clear()
+
+
+# trees: blocks that follow others, and inputs of other kinds
+
+
+TOKENS = Architecture(
+    (6,),
+    (Block("embedding", width=8, vocabulary=20, length=6), Block("transformer", heads=2, head_width=4, hidden=16)),
+    (Head(20, tied=0),),
+    vocabulary=20,
+)
+
+
+def test_two_towers_follow_one_trunk() -> None:
+    """Each head takes what its own tower makes of the trunk's output."""
+    trunk, tower = Block("linear", width=6, norm="none"), Block("linear", width=5, norm="none")
+    blocks = (trunk, tower, tower.replace(follows=0))
+    both = build(Architecture((4,), blocks, (Head(3, "one", follows=1), Head(2, "two"))), seed=0).eval()
+    x = torch.rand(7, 4)
+    part = both.get_submodule
+    y = part("block0")(x)
+    answers = both(x)
+    assert torch.equal(answers["one"], part("one")(part("block1")(y)))
+    assert torch.equal(answers["two"], part("two")(part("block2")(y)))
+
+
+def test_a_block_can_follow_the_input() -> None:
+    """Two towers with nothing in common."""
+    linear = Block("linear", width=5, norm="none")
+    both = build(Architecture((4,), (linear, linear.replace(follows=-1)), (Head(3, "one", follows=0), Head(2, "two"))))
+    x = torch.rand(7, 4)
+    part = both.get_submodule
+    assert torch.equal(both(x)["two"], part("two")(part("block1")(x)))
+    assert torch.equal(both(x)["one"], part("one")(part("block0")(x)))
+
+
+def test_following_the_block_before_is_left_unsaid() -> None:
+    """Equal networks are equal data."""
+    said = network(Block("conv", width=4), Block("flatten", follows=0), heads=(Head(10, follows=1),))
+    assert said == network(Block("conv", width=4), Block("flatten"))
+    assert said.key == network(Block("conv", width=4), Block("flatten")).key
+
+
+@pytest.mark.parametrize(
+    ("blocks", "head", "message"),
+    [
+        ((Block("flatten", follows=0),), Head(2), r"block 0 \(flatten\) follows 0, which is no earlier block"),
+        ((Block("flatten", follows=-2),), Head(2), "follows -2"),
+        ((Block("flatten"),), Head(2, follows=1), "head 'head' follows 1, which is no block"),
+        ((Block("flatten"),), Head(2, tied=1), "head 'head' is tied to 1, which is no block"),
+        ((Block("flatten"), Block("max_pool")), Head(2, follows=0), r"block 1 \(max_pool\) leads to no head"),
+    ],
+)
+def test_a_place_that_there_is_not_is_refused(blocks: tuple[Block, ...], head: Head, message: str) -> None:
+    """The message names the block or the head and what it follows."""
+    with pytest.raises(InvalidArchitecture, match=message):
+        network(*blocks, heads=(head,))
+
+
+def test_tokens_go_into_an_embedding() -> None:
+    """Scores for each position, from the embedding's own weights."""
+    language = build(TOKENS, seed=0).eval()
+    x = example_input(TOKENS, 3)
+    assert x.dtype is torch.int64
+    assert x.max() < 20
+    assert language(x).shape == (3, 6, 20)
+    assert [name for name, _ in language.named_children()] == ["block0", "block1"]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        (Architecture((6,), (Block("linear", width=3),), (Head(2),), vocabulary=20), "is for vocabulary None"),
+        (
+            Architecture((6,), (Block("embedding", width=3, vocabulary=9), Block("mean_positions")), (Head(2),)),
+            "vocabulary 9, the input has vocabulary None",
+        ),
+        (
+            Architecture(
+                (6,),
+                (Block("embedding", width=3, vocabulary=9), Block("mean_positions")),
+                (Head(2),),
+                vocabulary=20,
+            ),
+            "vocabulary 9, the input has vocabulary 20",
+        ),
+        (
+            Architecture((6,), (Block("columns", categories="3,4"),), (Head(2),), categories=(3, 5)),
+            "categories 3,4, the input has categories 3,5",
+        ),
+        (
+            Architecture((6,), (TOKENS.blocks[0], Block("conv", width=3)), (Head(2),), vocabulary=20),
+            "takes no sequences",
+        ),
+        (network(Block("transformer"), Block("mean_positions")), "takes sequences"),
+        (
+            Architecture((6,), (TOKENS.blocks[0],), (Head(19, tied=0),), vocabulary=20),
+            "cannot use the weights of block 0",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(architecture: Architecture, message: str) -> None:
+    """Tokens, categories and sequences go only where they are meant to."""
+    with pytest.raises(InvalidArchitecture, match=message):
+        shapes(architecture)
+
+
+def test_category_codes_are_below_their_number() -> None:
+    """An example has codes in its last columns, numbers in the others."""
+    x = example_input(Architecture((4,), (Block("columns", categories="3,5"),), (Head(2),), categories=(3, 5)), 200)
+    assert set(x[:, 2].tolist()) == {0, 1, 2}
+    assert set(x[:, 3].tolist()) == {0, 1, 2, 3, 4}
+    assert 0 <= x[:, :2].min() <= x[:, :2].max() < 1
+
+
+INJECTION = '9"""\n    raise SystemExit("run")\n    """'
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vocabulary": INJECTION},
+        {"input_shape": [INJECTION]},
+        {"categories": [INJECTION]},
+        {"heads": [{"outputs": INJECTION}]},
+        {"heads": [{"outputs": 2, "name": INJECTION}]},
+        {"heads": [{"outputs": 2, "tied": INJECTION}]},
+        {"heads": [{"outputs": 2, "follows": INJECTION}]},
+        {"blocks": [{"op": INJECTION}]},
+        {"blocks": [{"op": "flatten", "shares": INJECTION}]},
+        {"blocks": [{"op": "flatten", "follows": INJECTION}]},
+        {"blocks": [{"op": "linear", "width": INJECTION}]},
+        {"version": INJECTION},
+    ],
+    ids=str,
+)
+def test_data_that_would_be_code_is_refused(change: dict[str, Any]) -> None:
+    """What lies in a store goes into an exported file: only numbers, names and words that a block knows."""
+    data = {**Architecture((8,), (), (Head(2),)).to_json(), **change}
+    with pytest.raises(InvalidArchitecture):
+        write_source(Architecture.from_json(data), "")
+
+
+def test_a_word_that_would_be_code_is_no_block() -> None:
+    """A word of a block that its constructor does not know is refused before anything is written."""
+    data = Architecture((8,), (Block("linear", width=3),), (Head(2),)).to_json()
+    data["blocks"][0]["activation"] = INJECTION
+    with pytest.raises(InvalidArchitecture):
+        write_source(Architecture.from_json(data), "")
+
+
+def test_a_leaky_relu_with_the_usual_slope_is_a_leaky_relu() -> None:
+    """One slope is written in one way."""
+    assert Block("conv", width=3, activation="leaky_relu(0.01)") == Block("conv", width=3, activation="leaky_relu")
+    assert Block("conv", width=3, activation="leaky_relu(0.20)") == Block("conv", width=3, activation="leaky_relu(0.2)")
+    with pytest.raises(InvalidArchitecture, match="only a leaky_relu has a slope"):
+        shapes(network(Block("conv", width=3, activation="relu(1)"), Block("flatten")))
+
+
+@pytest.mark.parametrize("name", ["training", "forward", "block3", "architecture", "class", "a b", "T_destination"])
+def test_a_head_has_a_name_that_is_free(name: str) -> None:
+    """A module has names of its own."""
+    with pytest.raises(InvalidArchitecture, match="a head's name is a free Python name"):
+        Head(2, name)

@@ -154,8 +154,8 @@ def test_a_conv_space_refuses_what_is_no_image() -> None:
 
 def test_an_unknown_type_of_space_is_refused() -> None:
     """The message lists the spaces there are."""
-    with pytest.raises(InvalidSpace, match="'transformer': there is conv, mlp"):
-        space_from_json({**ConvSpace().to_json(), "type": "transformer"})
+    with pytest.raises(InvalidSpace, match="'perceptron': there is conv, mlp"):
+        space_from_json({**ConvSpace().to_json(), "type": "perceptron"})
 
 
 def test_an_unknown_field_of_a_space_is_refused() -> None:

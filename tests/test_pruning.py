@@ -174,8 +174,9 @@ def test_each_use_keeps_its_own_normalisation() -> None:
 def test_groups_of_a_plain_network_are_its_layers() -> None:
     """What leaves one layer is what comes into the next; only the input is fixed."""
     groups = width_groups(images(CONV, MEAN, LINEAR, channels=3))
-    assert groups.before == (-1, 0, 0, 2)
+    assert groups.before == (-1, 0, 0)
     assert groups.after == (0, 0, 2)
+    assert groups.heads == (2,)
     assert groups.size == {-1: 3, 0: 4, 2: 8}
     assert groups.fixed == {-1}
 

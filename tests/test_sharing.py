@@ -1,12 +1,28 @@
 """Layers that share weights: what is tied, counted and trained once, and what stays private."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from paretonas.errors import InvalidArchitecture
 from paretonas.objectives import parameters
-from paretonas.spaces import Architecture, Block, ConvSpace, DataSpec, Head, MLPSpace, Network, Space, build, shapes
+from paretonas.spaces import (
+    Architecture,
+    Block,
+    ConvSpace,
+    DataSpec,
+    Head,
+    MLPSpace,
+    Space,
+    TransformerSpace,
+    build,
+    example_input,
+    shapes,
+)
+from paretonas.spaces.looking import Path, RandomAnswers
+from paretonas.spaces.sharing import blocks_in_common, part_tasks, share_weights
 
 IMAGES = DataSpec((1, 8, 8), 10)
 CONV = Block("conv", width=4)
@@ -148,7 +164,185 @@ def test_layers_of_unequal_shape_cannot_share() -> None:
         build(architecture)
 
 
-def step(network: Network) -> None:
+# in turn, and in groups
+
+
+@pytest.mark.parametrize(
+    ("sharing", "sets", "tied"),
+    [
+        ("cycle", 1, [None, 0, 0, 0, 0, 0]),
+        ("cycle", 2, [None, None, 0, 1, 0, 1]),
+        ("cycle", 3, [None, None, None, 0, 1, 2]),
+        ("cycle", 4, [None, None, None, None, 0, 1]),
+        ("cycle", 6, [None] * 6),
+        ("cycle", 9, [None] * 6),
+        ("groups", 1, [None, 0, 0, 0, 0, 0]),
+        ("groups", 2, [None, 0, 0, None, 3, 3]),
+        ("groups", 3, [None, 0, None, 2, None, 4]),
+        ("groups", 4, [None, 0, None, None, 3, None]),  # 0, 4/6, 8/6, 2, 16/6, 20/6, rounded down
+        ("groups", 6, [None] * 6),
+        ("groups", 9, [None] * 6),
+    ],
+)
+def test_sets_of_weights_are_used_in_turn_or_in_groups(sharing: str, sets: int, tied: list[int | None]) -> None:
+    """Six blocks of equal shape, as in Takase & Kiyono 2021, fig. 2: number i mod sets, or i * sets / 6."""
+    found = share_weights([CONV] * 6, 4, [0] * 6, sharing, sets)
+    assert [block.shares for block in found] == tied
+
+
+def test_blocks_of_each_shape_take_turns_among_themselves() -> None:
+    """What stands between them, and what cannot share, does not count."""
+    wide, pool = Block("conv", width=8), Block("max_pool")
+    blocks = [CONV, CONV, pool, wide, wide, wide, CONV, CONV, pool, wide]  # two of them have other channels before them
+    found = share_weights(blocks, 4, [0] * len(blocks), "cycle", 2)
+    assert [block.shares for block in found] == [None, None, None, None, None, None, None, 0, None, None]
+    found = share_weights(blocks, 4, [0] * len(blocks), "groups", 1)
+    assert [block.shares for block in found] == [None, 0, None, None, None, 4, None, 0, None, 3]
+
+
+def test_blocks_that_keep_the_width_share_too() -> None:
+    """A block without a width of its own, and without anything private, is shared whole: ALBERT's case."""
+    layer = Block("transformer", heads=2, head_width=4, hidden=16)
+    found = share_weights([Block("embedding", width=8, vocabulary=20), layer, layer, layer], 6, [0] * 4, "all")
+    assert [block.shares for block in found] == [None, None, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("sharing", "sets", "asked"),
+    [
+        (["cycle", "none"], [2, 3], ["sharing", "sets"]),
+        (["none", "cycle"], [2, 3], ["sharing"]),
+        (["cycle", "groups"], 1, []),
+        (["cycle", "groups"], 2, ["sharing"]),
+        (["cycle", "groups"], [4, 5], []),
+        (["stage", "all"], [1, 2], []),
+        (["all", "none"], [1, 2], ["sharing"]),
+        ("cycle", (1, 8), ["sets"]),
+        ("cycle", (4, 8), []),
+        ("groups", [2, 4], ["sets"]),
+        ("none", [1, 2], []),
+    ],
+)
+def test_sharing_and_sets_are_asked_for_only_where_they_matter(sharing: Any, sets: Any, asked: list[str]) -> None:
+    """Four convolutions of equal shape in one stage, behind a first one of its own; answered with the first option."""
+    trial = Path(())
+    space = ConvSpace(layers=5, stages=1, widths=8, activations="relu", pruning=0.0, sharing=sharing, sets=sets)
+    space.suggest(trial, IMAGES)
+    assert [*trial.asked] == asked
+
+
+# across tasks
+
+KIND, SIGN = Head(3, "kind"), Head(2, "sign")
+TASKS = DataSpec((1, 8, 8), (KIND, SIGN))
+CHAIN = [CONV, CONV, Block("max_pool"), CONV.replace(shares=1), CONV, Block("flatten"), Block("linear", width=6)]
+
+
+@pytest.mark.parametrize(
+    ("share", "common"),
+    [(0.0, 0), (0.1, 1), (0.2, 1), (0.29, 1), (0.3, 3), (0.4, 3), (0.6, 4), (0.8, 6), (0.89, 6), (0.9, 7), (1.0, 7)],
+)
+def test_a_trunk_holds_a_share_of_the_layers(share: float, common: int) -> None:
+    """Of five layers with weights; what has none belongs to the trunk as long as it follows it."""
+    assert blocks_in_common(CHAIN, share) == common
+
+
+def test_each_task_has_its_own_copy_of_what_is_behind_the_trunk() -> None:
+    """The first tower stays in its place; the others follow the trunk, and share as the first does."""
+    blocks, heads = part_tasks(CHAIN, (KIND, SIGN), 3)
+    assert blocks == [*CHAIN[:3], CHAIN[3].replace(follows=2, shares=1), *CHAIN[4:],
+                      CHAIN[3].replace(follows=2, shares=1), *CHAIN[4:]]  # fmt: skip
+    assert heads == (Head(3, "kind", follows=6), Head(2, "sign", follows=10))
+
+
+def test_sharing_inside_a_tower_stays_inside_it() -> None:
+    """A copy uses the weights of the copy beside it, not those of the other task."""
+    blocks, _ = part_tasks([CONV, CONV, CONV.replace(shares=1)], (KIND, SIGN), 1)
+    assert [block.shares for block in blocks] == [None, None, 1, None, 3]
+    blocks, _ = part_tasks([CONV, CONV, CONV.replace(shares=1)], (KIND, SIGN), 0)
+    assert [block.shares for block in blocks] == [None, None, 1, None, None, 4]
+    assert [block.follows for block in blocks] == [-1, None, None, -1, None, None]
+
+
+@pytest.mark.parametrize(("norm", "common"), [("batch", 2), ("none", 3)])
+def test_a_layer_that_would_be_the_same_for_all_tasks_belongs_to_the_trunk(norm: str, common: int) -> None:
+    """One that uses weights of the trunk and has no normalisation of its own computes the same in each tower."""
+    conv = CONV.replace(norm=norm)
+    assert blocks_in_common([conv, conv, conv.replace(shares=1), conv], 0.5) == common
+
+
+@pytest.mark.parametrize("trunk", [0.0, 0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("sharing", ["none", "stage", "all", "cycle", "groups"])
+def test_towers_count_what_they_own_and_train_apart(trunk: float, sharing: str) -> None:
+    """The loss of one task gives gradients to the trunk and its own tower, not to what the other alone has."""
+    space = ConvSpace(layers=4, stages=2, widths=4, activations="tanh", hidden_layers=0, sharing=sharing, sets=2,
+                      trunk=trunk, pruning=0.0)  # fmt: skip
+    alone = ConvSpace(layers=4, stages=2, widths=4, activations="tanh", sharing=sharing, sets=2, pruning=0.0)
+    trained = {}
+    for head in (KIND, SIGN):
+        network = build(space.sample(TASKS).architecture, seed=0)
+        network(torch.rand(4, 1, 8, 8))[head.name].square().sum().backward()
+        trained[head] = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+        single = build(alone.sample(DataSpec((1, 8, 8), (head,))).architecture)
+        assert sum(network.get_parameter(name).numel() for name in trained[head]) == parameters(single)
+    assert trained[KIND] | trained[SIGN] == {name for name, _ in network.named_parameters()}
+    assert ("block0.conv.weight" in trained[KIND] & trained[SIGN]) == (trunk > 0)
+
+
+def test_the_trunk_is_asked_for_only_with_several_heads_and_where_it_matters() -> None:
+    """One head has no one to share with; two shares that part the tasks at the same layer are one network."""
+
+    def asked(data: DataSpec, trunk: Any, layers: int = 4) -> list[str]:
+        trial = RandomAnswers(0)
+        ConvSpace(layers=layers, stages=1, widths=4, activations="relu", sharing="none", pruning=0.0,
+                  trunk=trunk).suggest(trial, data)  # fmt: skip
+        return [*trial.asked]
+
+    assert asked(IMAGES, [0.5, 1.0]) == []
+    assert asked(TASKS, [0.5, 1.0]) == ["trunk"]
+    assert asked(TASKS, [0.5, 0.55]) == []
+    assert asked(TASKS, (0.0, 1.0)) == ["trunk"]
+    assert asked(TASKS, [0.6, 0.9], layers=1) == []
+
+
+def test_trunks_of_equal_layers_have_one_key() -> None:
+    """Whatever share was said."""
+    keys = [
+        ConvSpace(layers=4, stages=2, widths=4, activations="relu", sharing="none", pruning=0.0, trunk=trunk)
+        .sample(TASKS).key
+        for trunk in (0.5, 0.55, 0.75)
+    ]  # fmt: skip
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_tied_head_is_tied_to_its_own_tower() -> None:
+    """With no trunk each task has an embedding of its own, with one it is that of the trunk."""
+    heads = (Head(20, "next", tied=0), Head(20, "last", tied=0))
+    chain = [Block("embedding", width=8, vocabulary=20, length=6), Block("transformer", heads=2, head_width=4)]
+    for common, tied in ((0, [0, 2]), (1, [0, 0]), (2, [0, 0])):
+        blocks, found = part_tasks(chain, heads, common)
+        assert [head.tied for head in found] == tied
+        architecture = Architecture((6,), tuple(blocks), found, vocabulary=20)
+        answers = build(architecture, seed=0)(example_input(architecture, 2))
+        assert {name: y.shape for name, y in answers.items()} == {"next": (2, 6, 20), "last": (2, 6, 20)}
+
+
+@pytest.mark.parametrize(
+    "space", [MLPSpace(layers=(2, 4)), TransformerSpace(layers=(1, 3))], ids=["mlp", "transformer"]
+)
+def test_every_family_parts_its_tasks(space: Space) -> None:
+    """The trunk is a gene of all of them."""
+    spec = DataSpec((12,), (KIND, SIGN), vocabulary=20) if isinstance(space, TransformerSpace) else TASKS
+    follows = set()
+    for seed in range(20):
+        architecture = space.sample(spec, seed=seed).architecture
+        answers = build(architecture, seed=0).eval()(example_input(architecture, 2))
+        assert {name: y.shape for name, y in answers.items()} == {"kind": (2, 3), "sign": (2, 2)}
+        follows.add(len({architecture.head_source(head) for head in architecture.heads}))
+    assert follows == {1, 2}
+
+
+def step(network: nn.Module) -> None:
     """One step of gradient descent on random examples."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     x = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))

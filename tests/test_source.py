@@ -31,7 +31,13 @@ def execute(source: str) -> nn.Module:
 
 def test_the_file_holds_only_the_blocks_in_use() -> None:
     """Nothing stands there that the network does not need."""
-    assert definitions(write_source(TIED, "")) == ["ConvBlock", "MaxPool", "Flatten", "Net"]
+    assert definitions(write_source(TIED, "")) == [
+        "OverImages",
+        "ConvBlock",
+        "MaxPool",
+        "Flatten",
+        "Net",
+    ]
     row = Architecture((8,), (Block("linear", width=4),), (Head(2),))
     assert definitions(write_source(row, "")) == ["LinearBlock", "Net"]
     assert definitions(write_source(Architecture((8,), (), (Head(2),)), "")) == ["Net"]

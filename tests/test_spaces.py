@@ -28,6 +28,7 @@ from paretonas.spaces import (
     write_source,
 )
 from paretonas.spaces.blocks import ACTIVATIONS
+from paretonas.spaces.builder import in_widths
 from paretonas.spaces.pruning import tensor_axes
 
 GRAY, COLOUR, ROW = DataSpec((1, 8, 8), 10), DataSpec((3, 9, 8), 4), DataSpec((16,), 3)
@@ -228,15 +229,18 @@ def tensor_shapes(network: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
-def silence(network: Network, deployed: Architecture) -> None:
-    """Set to 0 what the last channels of each layer give, as many as leave; every activation there is keeps 0."""
-    state = network.state_dict()
-    for index, block in enumerate(network.architecture.blocks):
-        if block.width is None or block.shares is not None:
+def silence(network: nn.Module, deployed: Architecture) -> None:
+    """Set to 0 what the last units of each layer give, as many as leave; every activation there is keeps 0."""
+    assert isinstance(network, Network)
+    state, widths = network.state_dict(), in_widths(deployed)
+    for index, block in enumerate(deployed.blocks):
+        if block.shares is not None:
             continue
-        for name, (_, out_dims) in tensor_axes(network.architecture, index).items():
-            if out_dims and "running" not in name:
-                state[f"block{index}.{name}"][deployed.blocks[index].width :] = 0
+        for name, axes in tensor_axes(network.architecture, index).items():
+            number, growth = axes.get(0, ("width", 0))
+            left = widths[index] if number == "in_width" else int(block.args.get(number, 0))
+            if growth and "running" not in name:
+                state[f"block{index}.{name}"][left * growth :] = 0
 
 
 def execute(source: str) -> nn.Module:
@@ -267,6 +271,7 @@ def formula(architecture: Architecture) -> tuple[int, int]:
         if block.width is None:
             continue
         area = int(block.args.get("kernel", 1)) ** 2
+        numbers += block.shares is None and block.args["activation"] == "prelu"
         weights = before[0] * block.width * area
         multiplications += weights * (after[1] * after[2] if len(after) == 3 else 1)
         batch = block.args["norm"] == "batch"
