@@ -1,28 +1,73 @@
-"""Measuring a candidate: training it for accuracy, counting and timing what it costs."""
+"""Measuring a candidate: training it and judging its answers, counting and timing what it costs."""
 
 from .costs import macs, parameters
 from .latency import Host, Latency, calibrate, cpu_threads
 from .latency import measure as measure_latency
-from .objective import OBJECTIVES, Measurement, Objective
-from .tasks import TASKS, Data, Split, Task
-from .training import Epoch, accuracy, train
+from .metrics import METRICS, Metric, default_metrics, metric_of, predict, qualities, quality
+from .objective import COSTS, OBJECTIVES, Measurement, Objective, check_objectives, objective_of
+from .tasks import (
+    MNIST1D,
+    TASKS,
+    AudioFolder,
+    Augment,
+    Data,
+    Digits,
+    DigitsParity,
+    ImageFolder,
+    Labels,
+    LazySplit,
+    OwnTask,
+    Split,
+    Table,
+    Target,
+    Task,
+    TextFile,
+    TextTable,
+    Vision,
+    as_task,
+)
+from .training import Epoch, train
 
 __all__ = [
+    "COSTS",
+    "METRICS",
+    "MNIST1D",
     "OBJECTIVES",
     "TASKS",
+    "AudioFolder",
+    "Augment",
     "Data",
+    "Digits",
+    "DigitsParity",
     "Epoch",
     "Host",
+    "ImageFolder",
+    "Labels",
     "Latency",
+    "LazySplit",
     "Measurement",
+    "Metric",
     "Objective",
+    "OwnTask",
     "Split",
+    "Table",
+    "Target",
     "Task",
-    "accuracy",
+    "TextFile",
+    "TextTable",
+    "Vision",
+    "as_task",
     "calibrate",
+    "check_objectives",
     "cpu_threads",
+    "default_metrics",
     "macs",
     "measure_latency",
+    "metric_of",
+    "objective_of",
     "parameters",
+    "predict",
+    "qualities",
+    "quality",
     "train",
 ]

@@ -77,14 +77,13 @@ def calibrate(threads: int) -> Host:
     return Host(platform.node(), cpu_model(), torch.__version__, threads, min(times))
 
 
-def measure(network: nn.Module, input_shape: tuple[int, ...], host: Host, *, batch: int = 1) -> Latency:
-    """Time ``network`` (left in evaluation mode, on the CPU) on random examples (batch, *input_shape).
+def measure(network: nn.Module, example: torch.Tensor, host: Host) -> Latency:
+    """Time ``network`` (left in evaluation mode, on the CPU) on a batch of examples (N, *input_shape).
 
     One measurement at a time runs on a host, whichever process asks.
     """
     network.eval()
     reference, reference_example = _reference()
-    example = torch.rand(batch, *input_shape, generator=torch.Generator().manual_seed(0))
     own, other = [], []
     with _alone(), cpu_threads(host.threads), torch.inference_mode():
         for _ in range(WARM_UP + SAMPLES):
@@ -99,7 +98,7 @@ def measure(network: nn.Module, input_shape: tuple[int, ...], host: Host, *, bat
         reference_ms=host.reference_ms,
         samples=SAMPLES,
         warm_up=WARM_UP,
-        batch=batch,
+        batch=len(example),
         threads=host.threads,
         host=host.name,
         cpu=host.cpu,

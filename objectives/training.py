@@ -12,63 +12,142 @@ from torch import nn
 
 from ..errors import CandidateFailed
 from ..spaces import Training
-from .tasks import Data, Split
+from .metrics import by_target, default_metrics, quality
+from .regularisation import dropout
+from .tasks import Data, Labels, Target
 
 FINETUNE_RATE = 0.3  # peak learning rate of fine-tuning after pruning, as a share of that of training
+TOO_FEW = "Expected more than 1 value per channel"  # torch's word for a batch normalisation that cannot be
+
+Phase = Literal["train", "finetune"]
+Schedule = torch.optim.lr_scheduler.LRScheduler
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """loss: mean cross-entropy over the epoch's batches. accuracy: on the validation split after it. seconds: both."""
+    """loss: the mean over the epoch's batches. score: the first default metric on the validation split after it.
 
-    phase: Literal["train", "finetune"]
+    seconds: of both.
+    """
+
+    phase: Phase
     number: int
     loss: float
-    accuracy: float
+    score: float
     seconds: float
 
 
-def train(
-    network: nn.Module,
-    data: Data,
-    training: Training,
-    *,
-    seed: int,
-    phase: Literal["train", "finetune"] = "train",
-) -> Iterator[Epoch]:
-    """Train ``network`` in place and yield a record after each epoch; whoever stops asking stops the training.
+def train(network: nn.Module, data: Data, training: Training, *, seed: int, phase: Phase = "train") -> Iterator[Epoch]:
+    """Train ``network`` in place, where it and the data are, and yield a record after each epoch.
 
-    The order of the examples follows from ``seed`` alone, so on one CPU with one thread count the same call gives
-    the same weights. An incomplete last batch waits for the next epoch's shuffle. Raises CandidateFailed
-    (``diverged``) after the first epoch whose mean loss is not finite.
+    Whoever stops asking stops the training. All that is random follows from ``seed``, and the global random state is
+    left as it was; so on one CPU with one thread count the same call gives the same weights. An incomplete last batch
+    waits for the next epoch's shuffle. Raises CandidateFailed: ``diverged`` after the first epoch whose mean loss or
+    score is not finite, ``invalid`` if the network does not answer what the data ask for, or normalises over a batch
+    of one example.
     """
     epochs = training.epochs if phase == "train" else training.finetune_epochs
     rate = training.learning_rate * (1.0 if phase == "train" else FINETUNE_RATE)
-    rows = len(data.train.y)
+    rows = len(data.train)
     batch = min(training.batch_size, rows)
     steps = rows // batch
     optimizer = _optimizer(network, training, rate)
     if epochs:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=epochs * steps)
-    order = torch.Generator().manual_seed(seed)
-    with _channels_last(network):
+    shuffle, noise = (torch.Generator().manual_seed(seed) for _ in range(2))  # noise leaves the order as it is
+    score = default_metrics(data)[0]
+    with _channels_last(network), dropout(network, training.dropout):
         for number in range(epochs):
             began = time.perf_counter()
             network.train()
-            total = torch.zeros((), device=data.train.x.device)
-            for picked in torch.randperm(rows, generator=order)[: steps * batch].view(steps, batch):
-                index = picked.to(data.train.x.device)
-                scores, target = network(data.train.x[index]), data.train.y[index]
-                loss = nn.functional.cross_entropy(scores, target, label_smoothing=training.label_smoothing)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                total += loss.detach()
-            mean = total.item() / steps
-            if not math.isfinite(mean):
-                raise CandidateFailed("diverged", f"the loss became {mean} in epoch {number + 1} of {epochs} ({phase})")
-            yield Epoch(phase, number, mean, accuracy(network, data.validation), time.perf_counter() - began)
+            order = torch.randperm(rows, generator=shuffle)[: steps * batch]
+            with _randomness(_device(network), int(torch.randint(2**62, (), generator=noise))) as drawn:
+                batches = _changed(data.train.batches(batch, order), data, training.augment, drawn)
+                loss = _epoch(network, batches, data, training, optimizer, schedule) / steps
+                if not math.isfinite(loss):
+                    where = f"epoch {number + 1} of {epochs} ({phase})"
+                    raise CandidateFailed("diverged", f"the loss became {loss} in {where}")
+                value = quality(network, data.validation, data, [score])[score]
+            yield Epoch(phase, number, loss, value, time.perf_counter() - began)
+
+
+def loss_of(
+    answers: torch.Tensor | dict[str, torch.Tensor], labels: Labels, data: Data, *, label_smoothing: float = 0.0
+) -> torch.Tensor:
+    """The mean loss of a batch, summed over the heads (multi-task learning, Caruana 1997).
+
+    Cross-entropy for classes and, at all positions, for tokens; mean squared error of the standardised number.
+    """
+    first, *others = (
+        _loss(target, answer, label, label_smoothing) for target, answer, label in by_target(answers, labels, data)
+    )
+    return sum(others, start=first)
+
+
+def _loss(target: Target, answers: torch.Tensor, labels: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    if target.kind == "number":
+        return nn.functional.mse_loss(answers[:, 0], labels)
+    if target.kind == "tokens":
+        answers, labels = answers.flatten(0, 1), labels.flatten()
+    return nn.functional.cross_entropy(answers, labels, label_smoothing=label_smoothing)
+
+
+def _epoch(
+    network: nn.Module,
+    batches: Iterator[tuple[torch.Tensor, Labels]],
+    data: Data,
+    training: Training,
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+) -> float:
+    """Take a step on each batch; the sum of the losses, read once at the end so that a GPU need not wait."""
+    total = torch.zeros((), device=_device(network))
+    for x, labels in batches:
+        loss = loss_of(_answers(network, x), labels, data, label_smoothing=training.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        total += loss.detach()
+    return total.item()
+
+
+def _answers(network: nn.Module, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+    try:
+        return network(x)  # type: ignore[no-any-return]
+    except ValueError as error:
+        if len(x) > 1 or not str(error).startswith(TOO_FEW):
+            raise
+        raise CandidateFailed(
+            "invalid",
+            "batch normalisation needs several values of each channel, and a batch of 1 example gives one: train with "
+            "a batch_size of 2 or more and at least as many examples, or use another normalisation",
+        ) from error
+
+
+def _changed(
+    batches: Iterator[tuple[torch.Tensor, Labels]], data: Data, strength: float, generator: torch.Generator
+) -> Iterator[tuple[torch.Tensor, Labels]]:
+    """The batches with the data's random changes of this strength, if there are any."""
+    if data.augment is None or not strength:
+        return batches
+    augment = data.augment
+    return ((augment(x, strength, generator), labels) for x, labels in batches)
+
+
+@contextmanager
+def _randomness(device: torch.device, seed: int) -> Iterator[torch.Generator]:
+    """Let modules draw from ``seed``, then give the global random state back. Yields a generator on the device."""
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            torch.cuda.default_generators[device.index].manual_seed(seed)
+        yield torch.Generator(device).manual_seed(seed)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
 
 
 def _optimizer(network: nn.Module, training: Training, rate: float) -> torch.optim.Optimizer:
@@ -86,13 +165,3 @@ def _channels_last(network: nn.Module) -> Iterator[None]:
         yield
     finally:
         network.to(memory_format=torch.contiguous_format)
-
-
-@torch.no_grad()
-def accuracy(network: nn.Module, split: Split, *, batch: int = 1024) -> float:
-    """The share of examples whose highest score is their label; ``network`` is left in evaluation mode."""
-    network.eval()
-    right = 0
-    for x, y in zip(torch.split(split.x, batch), torch.split(split.y, batch), strict=True):
-        right += int((network(x).argmax(1) == y).sum())
-    return right / len(split.y)

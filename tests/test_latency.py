@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from paretonas.objectives import Host, Latency, calibrate, macs, measure_latency
-from paretonas.spaces import Architecture, Block, Head, build
+from paretonas.spaces import Architecture, Block, Head, build, example_input
 
 HOLDER = """
 import sys, time
@@ -41,7 +41,7 @@ def host() -> Host:
 
 
 def measured(architecture: Architecture, host: Host, *, batch: int = 1) -> Latency:
-    return measure_latency(build(architecture, seed=0), architecture.input_shape, host, batch=batch)
+    return measure_latency(build(architecture, seed=0), example_input(architecture, batch), host)
 
 
 # the record
@@ -123,9 +123,9 @@ def test_the_number_of_threads_is_restored(fails: bool) -> None:  # noqa: FBT001
         assert torch.get_num_threads() == 2
         if fails:
             with pytest.raises(RuntimeError, match="broken"):
-                measure_latency(Probe(), (4,), host)
+                measure_latency(Probe(), torch.rand(1, 4), host)
         else:
-            measure_latency(Probe(), (4,), host)
+            measure_latency(Probe(), torch.rand(1, 4), host)
         assert torch.get_num_threads() == 2
         assert seen == {1}
     finally:
@@ -136,7 +136,7 @@ def test_the_network_is_left_in_evaluation_with_its_weights(host: Host) -> None:
     """Timing moves no statistics."""
     network = build(SMALL, seed=0).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    measure_latency(network, SMALL.input_shape, host)
+    measure_latency(network, example_input(SMALL, 1), host)
     assert not network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
