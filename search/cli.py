@@ -4,48 +4,47 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from ..errors import ParetonasError, UsageError, one_of
-from ..objectives import OBJECTIVES, TASKS
+from ..errors import ParetonasError, UsageError
+from ..objectives import COSTS, METRICS, TASKS, as_task
 from ..spaces import SPACES
-from .export import figures_of, unit_of
+from . import looking
+from .export import figures_of
+from .options import (
+    PICKS,
+    Artifacts,
+    AsJson,
+    MaxLatency,
+    MaxMacs,
+    MaxParameters,
+    MinAccuracy,
+    Quiet,
+    Storage,
+    StudyName,
+    Timeout,
+    Trust,
+    Within,
+    bounds_of,
+)
 from .sampler import SAMPLERS
+from .showing import print_front, print_pick
 from .study import Study, load_study
 from .study_file import StudyFile
-from .trial import Trial
 
 DEFAULTS = StudyFile()
 app = typer.Typer(
     name="paretonas",
-    help="Search small, fast networks: accuracy against parameters against latency.",
+    help="Search small, fast networks: quality against parameters against latency.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Storage = Annotated[
-    str,
-    typer.Option(envvar="PARETONAS_STORAGE", show_envvar=True, help="Database URL of the store.", metavar="URL"),
-]
-Artifacts = Annotated[
-    str | None,
-    typer.Option(help="Folder of the trained weights. Default: beside the SQLite file.", metavar="FOLDER"),
-]
-StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study. Default: the only one there is.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Timeout = Annotated[float | None, typer.Option(help="Begin no candidate after so many seconds.", min=0)]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-MaxLatency = Annotated[float | None, typer.Option(help="At most so many milliseconds per example.", metavar="MS")]
-MaxParameters = Annotated[float | None, typer.Option(help="At most so many trainable numbers.", metavar="COUNT")]
-MaxMacs = Annotated[float | None, typer.Option(help="At most so many multiply-accumulates.", metavar="COUNT")]
-MinAccuracy = Annotated[float | None, typer.Option(help="At least this share, 0 to 1, of validation.", metavar="SHARE")]
-PICKS = "knee (nearest to the ideal point), best (most accurate) or a trial's number."
+WORDS = dict.fromkeys((*(name for kind in METRICS.values() for name in kind), *COSTS))
 
 
 @app.command()
@@ -57,11 +56,18 @@ def run(
     space: Annotated[
         str | None, typer.Option(help=f"Search space: {', '.join(SPACES)}.  [default: {DEFAULTS.space.name}]")
     ] = None,
-    task: Annotated[str | None, typer.Option(help=f"Data: {', '.join(TASKS)}.  [default: {DEFAULTS.task}]")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Data: {', '.join(TASKS)}; those that need more than a word stand in a study file, see paretonas "
+            f"tasks.  [default: {DEFAULTS.task.name}]",
+        ),
+    ] = None,
     objectives: Annotated[
         str | None,
         typer.Option(
-            help=f"Comma-separated: {', '.join(OBJECTIVES)}.  [default: {','.join(DEFAULTS.objectives)}]",
+            help=f"Comma-separated: {', '.join(WORDS)}; with several heads as digit.accuracy.  [default: the metrics "
+            "of the data, parameters, latency_ms]",
             metavar="NAMES",
         ),
     ] = None,
@@ -110,11 +116,9 @@ def run(
 ) -> None:
     """Search, and print the Pareto front. The same command again goes on where it was."""
     asked = StudyFile() if file is None else StudyFile.read(file)
-    if space is not None:
-        one_of("search space", space, SPACES)
     asked = asked.with_changes(
-        space=None if space is None else SPACES[space](),
-        task=task,
+        space=None if space is None else looking.space_by_word(space),
+        task=None if task is None else as_task(task),
         objectives=None if objectives is None else tuple(name.strip() for name in objectives.split(",")),
         study=study,
         storage=storage,
@@ -131,7 +135,7 @@ def run(
         asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
     opened = asked.create()
     _optimize(opened, asked.trials, asked.timeout, asked.workers, quiet)
-    _print_front(opened, as_json)
+    print_front(opened, as_json=as_json)
 
 
 @app.command()
@@ -141,18 +145,24 @@ def worker(
     artifacts: Artifacts = None,
     trials: Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)] = DEFAULTS.trials,
     timeout: Timeout = None,
+    trust: Trust = None,
     quiet: Quiet = False,
 ) -> None:
     """Help with a study that exists; its whole definition comes from the store."""
-    _optimize(load_study(study, storage=storage, artifacts=artifacts), trials, timeout, 1, quiet)
+    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
+    _optimize(opened, trials, timeout, 1, quiet)
 
 
 @app.command()
 def front(
-    study: StudyName = None, storage: Storage = DEFAULTS.storage, artifacts: Artifacts = None, as_json: AsJson = False
+    study: StudyName = None,
+    storage: Storage = DEFAULTS.storage,
+    artifacts: Artifacts = None,
+    trust: Trust = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the Pareto front of a study."""
-    _print_front(load_study(study, storage=storage, artifacts=artifacts), as_json)
+    print_front(load_study(study, storage=storage, artifacts=artifacts, trust=trust or ()), as_json=as_json)
 
 
 @app.command()
@@ -162,28 +172,28 @@ def pick(
     max_parameters: MaxParameters = None,
     max_macs: MaxMacs = None,
     min_accuracy: MinAccuracy = None,
+    within: Within = None,
     study: StudyName = None,
     storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
+    trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose a point of the front and report it, now also on the test split.
 
-    Within bounds the most accurate is chosen; under --min-accuracy alone the one with the fewest parameters.
+    Within bounds the best in the first quality objective is chosen; under bounds on quality alone the one with the
+    fewest parameters.
     """
-    opened = load_study(study, storage=storage, artifacts=artifacts)
-    trial = _pick(opened, which, max_latency_ms, max_parameters, max_macs, min_accuracy)
-    figures = figures_of(trial)
-    if as_json:
-        print(json.dumps({**trial.to_json(), "values": figures}, indent=2))
-        return
-    table = Table(title=f"Trial {trial.number} of {escape(opened.name)}", show_header=False)
-    for name, value in figures.items():
-        table.add_row(name, _shown(name, value), unit_of(name))
-    table.add_row("pruning", f"{trial.candidate.pruning:.2f}", "share of each layer's channels that left")
-    table.add_row("seed", str(trial.evaluation.seed), "")
-    table.add_row("network", escape(str(trial.architecture)), "")
-    _console().print(table)
+    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
+    trial = opened.pick(
+        which,
+        max_latency_ms=max_latency_ms,
+        max_parameters=max_parameters,
+        max_macs=max_macs,
+        min_accuracy=min_accuracy,
+        within=bounds_of(within),
+    )
+    print_pick(trial, as_json=as_json)
 
 
 @app.command("export")
@@ -194,16 +204,25 @@ def export_(
     max_parameters: MaxParameters = None,
     max_macs: MaxMacs = None,
     min_accuracy: MinAccuracy = None,
+    within: Within = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     study: StudyName = None,
     storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
+    trust: Trust = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a point of the front as a module that needs only torch, its weights and its card. Default: the knee."""
-    opened = load_study(study, storage=storage, artifacts=artifacts)
-    bounds = (max_latency_ms, max_parameters, max_macs, min_accuracy)
-    trial = _pick(opened, which or ("knee" if bounds == (None,) * 4 else None), *bounds)
+    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
+    bounded = within or (max_latency_ms, max_parameters, max_macs, min_accuracy) != (None,) * 4
+    trial = opened.pick(
+        which or (None if bounded else "knee"),
+        max_latency_ms=max_latency_ms,
+        max_parameters=max_parameters,
+        max_macs=max_macs,
+        min_accuracy=min_accuracy,
+        within=bounds_of(within),
+    )
     folder = trial.export(to, force=force)
     if as_json:
         print(json.dumps({"trial": trial.number, "folder": str(folder), "values": figures_of(trial)}, indent=2))
@@ -228,6 +247,10 @@ def dashboard(
     serve(storage, artifacts=artifacts, host=host, port=port)
 
 
+app.command()(looking.tasks)
+app.add_typer(looking.space)
+
+
 def main() -> None:
     """Run the command line: one error, one red line; exit code 2 for usage, 1 for failure, 130 for Ctrl-C."""
     import optuna
@@ -247,7 +270,9 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _say(message: str, colour: str) -> None:
     """One line on standard error."""
-    Console(stderr=True).print(f"[{colour}]paretonas: {escape(message)}[/{colour}]", soft_wrap=True, highlight=False)
+    Console(stderr=True, emoji=False).print(
+        f"[{colour}]paretonas: {escape(message)}[/{colour}]", soft_wrap=True, highlight=False
+    )
 
 
 def _optimize(study: Study, trials: int, timeout: float | None, workers: int, quiet: bool) -> None:
@@ -258,53 +283,3 @@ def _optimize(study: Study, trials: int, timeout: float | None, workers: int, qu
         study.optimize(n_trials=trials, timeout=timeout, workers=workers, show_progress=not quiet and before < trials)
     except KeyboardInterrupt:
         _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)
-
-
-def _pick(study: Study, which: str | None, *bounds: float | None) -> Trial:
-    latency, parameters, macs, accuracy = bounds
-    return study.pick(which, max_latency_ms=latency, max_parameters=parameters, max_macs=macs, min_accuracy=accuracy)
-
-
-def _print_front(study: Study, as_json: bool) -> None:
-    points = study.pareto_front
-    if as_json:
-        print(json.dumps(_front_json(study, points), indent=2))
-        return
-    failed = [trial for trial in study.trials if trial.state == "failed"]
-    if not points:
-        print(f"{study.name}: the front is empty, {len(failed)} trials failed")
-        return
-    names = sorted(points[0].values, key=list(OBJECTIVES).index)
-    table = Table(
-        title=f"Pareto front of {escape(study.name)}: {', '.join(study.definition.objectives)}", title_justify="left"
-    )
-    table.add_column("trial", justify="right")
-    for name in names:
-        table.add_column(name, justify="right")
-    table.add_column("network", overflow="fold")
-    for trial in points:
-        table.add_row(str(trial.number), *(_shown(n, trial.values[n]) for n in names), escape(str(trial.architecture)))
-    _console().print(table)
-    if failed:
-        print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
-
-
-def _front_json(study: Study, points: list[Trial]) -> dict[str, Any]:
-    return {
-        "study": study.name,
-        "objectives": {
-            o.name: {"unit": o.unit, "direction": o.direction} for o in study.definition.resolved_objectives
-        },
-        "trials": len(study.trials),
-        "front": [trial.to_json() for trial in points],
-    }
-
-
-def _shown(name: str, value: float) -> str:
-    return f"{value:,.0f}" if name in ("parameters", "macs") else f"{value:.4f}"
-
-
-def _console() -> Console:
-    """Standard output, wide enough for a table where it is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=140)

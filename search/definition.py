@@ -1,91 +1,96 @@
 """The whole definition of a study, as it lies in the store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from ..errors import StudyError, UsageError, one_of
-from ..objectives import OBJECTIVES, TASKS, Objective, Task
-from ..spaces import SPACES, Space, space_from_json
+from ..objectives import COSTS, Objective, Task, as_task, objective_of
+from ..spaces import Space, space_from_json, space_to_json
 from ..spaces.architecture import Json
 from .sampler import SAMPLERS
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Definition:
     """What a study searches, on what, for what, and how.
 
-    seed: of the sampler, and of the weights and the data order of each candidate. threads: of the CPU, for training
-    and for latency alike; fixed, because another number of threads gives other roundings. device: where candidates
-    train; latency is measured on the CPU.
+    objectives: by name, the first quality metric among them being the one that ``best`` means; () until the data that
+    suggest them were read. seed: of the sampler, and of the weights and the data order of each candidate. threads: of
+    the CPU, for training and for latency alike; fixed, because another number of threads gives other roundings.
+    device: where candidates train; latency is measured on the CPU. fingerprint: of the data when the study was made.
     """
 
     space: Space
-    task: str
+    task: Task
     objectives: tuple[str, ...]
     sampler: str
     seed: int
     threads: int
     device: str
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.space, Space):
-            raise UsageError(f"a study searches a space such as ConvSpace(), {self.space!r} was given")
-        if SPACES.get(self.space.name) is not type(self.space):
-            raise UsageError(
-                f"a study's space comes back from the store by its name, {type(self.space).__name__} is none of "
-                f"{', '.join(SPACES)}: add it to spaces/catalog.py"
-            )
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
             raise UsageError(f"a seed is a whole number from 0 and below 2**31, {self.seed!r} was given")
-        one_of("task", self.task, TASKS)
         one_of("sampler", self.sampler, SAMPLERS)
         one_of("device", self.device, ("cpu", "cuda"))
-        for objective in self.objectives:
-            one_of("objective", objective, OBJECTIVES)
-        if "accuracy" not in self.objectives or len(set(self.objectives)) < max(2, len(self.objectives)):
-            raise UsageError(
-                f"a study has accuracy and at least one cost as objectives, each once, {list(self.objectives)} was "
-                f"given: there is {', '.join(OBJECTIVES)}"
-            )
         if self.threads < 1:
             raise UsageError(f"threads must be at least 1, {self.threads} was given")
-
-    @property
-    def resolved_task(self) -> Task:
-        return TASKS[self.task]
+        if self.objectives:
+            check_kinds(self.objectives)
 
     @property
     def resolved_objectives(self) -> tuple[Objective, ...]:
-        return tuple(OBJECTIVES[name] for name in self.objectives)
+        return tuple(objective_of(name) for name in self.objectives)
+
+    @property
+    def quality(self) -> Objective:
+        """The first objective that is no cost."""
+        return next(objective for objective in self.resolved_objectives if objective.name not in COSTS)
 
     def to_json(self) -> Json:
         return {
             "version": VERSION,
-            "space": self.space.to_json(),
-            "task": self.task,
+            "space": space_to_json(self.space),
+            "task": self.task.to_json(),
             "objectives": list(self.objectives),
             "sampler": self.sampler,
             "seed": self.seed,
             "threads": self.threads,
             "device": self.device,
+            "fingerprint": self.fingerprint,
         }
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Read what ``to_json`` wrote; StudyError if a newer release wrote it."""
+        """Read what ``to_json`` wrote, now or in version 1; StudyError if a newer release wrote it."""
         rest = dict(data)
         version = rest.pop("version", None)
-        if version != VERSION:
+        if version == 1:  # its only data, digits, was a word, and cannot change
+            rest["fingerprint"] = ""
+        elif version != VERSION:
             raise StudyError(
-                f"a study definition of version {VERSION} is needed, this one has version {version!r}: use the "
+                f"a study definition of version {VERSION} or 1 is needed, this one has version {version!r}: use the "
                 "release of paretonas that made the study"
             )
         if rest.keys() != cls.__dataclass_fields__.keys():
             wrong = sorted(rest.keys() ^ cls.__dataclass_fields__.keys())
             raise StudyError(f"the study definition in the store has missing or unknown parts: {', '.join(wrong)}")
-        return cls(**{**rest, "space": space_from_json(rest["space"]), "objectives": tuple(rest["objectives"])})
+        rest["objectives"] = tuple(rest["objectives"])
+        return cls(**{**rest, "space": space_from_json(rest["space"]), "task": as_task(rest["task"])})
+
+
+def check_kinds(names: Sequence[str]) -> None:
+    """UsageError unless each is known and named once, with a quality metric and a cost among them."""
+    costs = [name for name in names if objective_of(name).name in COSTS]
+    if not 0 < len(costs) < len(names) or len(set(names)) < len(names):
+        raise UsageError(
+            "a study has at least one quality metric and at least one cost as objectives, each once, "
+            f"{list(names)} was given: the costs are {', '.join(COSTS)}"
+        )
 
 
 def differences(stored: Json, asked: Json, where: str = "") -> list[str]:

@@ -1,16 +1,15 @@
 """The way of one candidate, from data to measured network."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 
-import torch
+from torch import nn
 
-from ..errors import CandidateFailed, InvalidArchitecture, ParetonasError, UsageError
-from ..objectives import OBJECTIVES, TASKS, Data, Epoch, Host, Measurement, train
-from ..spaces import Candidate, Network, build, prune, shapes
+from ..errors import CandidateFailed, InvalidSpace, ParetonasError, UntrustedCode, UsageError
+from ..objectives import COSTS, Data, Epoch, Host, Measurement, quality, train
+from ..spaces import Candidate, build, prune, shapes
 
 MEMORY_MESSAGES = ("out of memory", "not enough memory", "can't allocate memory")
 
@@ -19,27 +18,27 @@ MEMORY_MESSAGES = ("out of memory", "not enough memory", "can't allocate memory"
 class Result:
     """What came of a candidate: the network as deployed, on the CPU, and what was measured, by objective."""
 
-    network: Network
+    network: nn.Module
     measured: dict[str, Measurement]
     seconds: float
 
 
 def evaluate(
     candidate: Candidate,
-    task: str,
-    objectives: tuple[str, ...],
+    data: Data,
+    objectives: Sequence[str],
     *,
     seed: int,
     device: str = "cpu",
     host: Host | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Result:
-    """Train, prune, fine-tune and measure a candidate. The same call on one CPU gives the same accuracy.
+    """Train, prune, fine-tune and measure a candidate. The same call on one CPU gives the same quality.
 
-    host: from ``calibrate``, needed for ``latency_ms``. Raises CandidateFailed with a kind and a reason.
+    data: on ``device``, where the network is trained and judged; it is counted and timed on the CPU. host: from
+    ``calibrate``, needed for ``latency_ms``. Raises CandidateFailed with a kind and a reason.
     """
     began = time.perf_counter()
-    data = load_data(task, device)
     with failures():
         shapes(candidate.architecture)
         network = build(candidate.architecture, seed=seed).to(device)
@@ -49,28 +48,27 @@ def evaluate(
             network = prune(network, candidate.deployed)
             for epoch in train(network, data, candidate.training, seed=seed, phase="finetune"):
                 on_epoch(epoch)
-        network = network.cpu().eval()
-        on_cpu = load_data(task, "cpu")
-        measured = {name: OBJECTIVES[name].measure(network, on_cpu, host) for name in objectives}
+        network.eval()
+        judged = quality(network, data.validation, data, [name for name in objectives if name not in COSTS])
+        measured = {name: Measurement(value) for name, value in judged.items()}
+        network = network.cpu()
+        for name in objectives:
+            if name in COSTS:
+                measured[name] = COSTS[name].measure(network, candidate.deployed, host)
     return Result(network, measured, time.perf_counter() - began)
-
-
-@cache
-def load_data(task: str, device: str) -> Data:
-    """The splits of a task on a device, read once."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("the study trains on cuda and this machine has no CUDA device: use another worker or device")
-    data = TASKS[task].load()
-    place = torch.device(device)
-    return Data(data.train.to(place), data.validation.to(place), data.test.to(place))
 
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Turn whatever a candidate does wrong into CandidateFailed; what is not its fault passes."""
+    """Turn whatever a candidate does wrong into CandidateFailed; what is not its fault passes.
+
+    A UsageError is the candidate's, as of an architecture or a training that cannot be, unless it is about the study.
+    """
     try:
         yield
-    except InvalidArchitecture as error:
+    except (InvalidSpace, UntrustedCode):
+        raise
+    except UsageError as error:
         raise CandidateFailed("invalid", str(error)) from error
     except ParetonasError:
         raise

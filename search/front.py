@@ -1,17 +1,17 @@
 """The Pareto front, its hypervolume, and choosing from it. Works on plain values by objective name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import moocore
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import NothingFits, UsageError
-from ..objectives import Objective
+from ..objectives import COSTS, Objective, objective_of
 
 Values = Mapping[str, float]
 Matrix = npt.NDArray[np.float64]
+SHARES = ("accuracy", "balanced_accuracy", "f1")  # metrics from 0 to 1 whose distance from 1 is what matters
 
 
 def non_dominated(values: Sequence[Values], objectives: Sequence[Objective]) -> list[int]:
@@ -24,7 +24,7 @@ def non_dominated(values: Sequence[Values], objectives: Sequence[Objective]) -> 
 def hypervolume(values: Sequence[Values], objectives: Sequence[Objective]) -> float:
     """The share, 0 to 1, of the box from the worst to the best value of each objective that is dominated.
 
-    Costs are taken as logarithms. The box is that of the values given.
+    What is minimised is taken as logarithms. The box is that of the values given.
     """
     if not values:
         return 0.0
@@ -34,72 +34,64 @@ def hypervolume(values: Sequence[Values], objectives: Sequence[Objective]) -> fl
 def knee(values: Sequence[Values], objectives: Sequence[Objective]) -> int:
     """Index of the value nearest to the ideal point, the best of each objective (Yu 1973, compromise solution).
 
-    Costs and error rates (1 - accuracy, from 0.001 up) are taken as logarithms, so that half the error weighs as much
-    as half the cost, and are scaled to the range of the values.
+    What is minimised and the error rates of shares (1 - accuracy, from 0.001 up) are taken as logarithms, so that half
+    the error weighs as much as half the cost; all is scaled to the range of the values.
     """
     losses = _losses(values, objectives)
-    rates = [column for column, objective in enumerate(objectives) if objective.direction == "maximize"]
+    rates = [column for column, objective in enumerate(objectives) if objective.name.split(".")[-1] in SHARES]
     losses[:, rates] = np.log(np.maximum(1 + losses[:, rates], 1e-3))
     return int(np.argmin(np.linalg.norm(_to_range(losses), axis=1)))
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """Limits of a pick; None leaves a measure free. accuracy is a share, latency milliseconds."""
-
-    max_latency_ms: float | None = None
-    max_parameters: float | None = None
-    max_macs: float | None = None
-    min_accuracy: float | None = None
-
-    @property
-    def limits(self) -> dict[str, tuple[str, float]]:
-        """Measure to (kind, limit) for those that are set."""
-        names = {name: name.split("_", 1) for name in self.__dataclass_fields__}
-        given = {name: getattr(self, name) for name in names}
-        return {names[name][1]: (names[name][0], limit) for name, limit in given.items() if limit is not None}
+def best(values: Sequence[Values], quality: Objective) -> int:
+    """Index of the value that is best in ``quality``; of equal ones, of that with the fewest parameters."""
+    return min(range(len(values)), key=lambda index: (_loss(values[index], quality), values[index]["parameters"]))
 
 
-def best_within(values: Sequence[Values], bounds: Bounds) -> int:
-    """Index of the most accurate value within the bounds; if only accuracy is bounded, of the fewest parameters.
+def best_within(values: Sequence[Values], bounds: Values, quality: Objective) -> int:
+    """Index of the best value within the bounds; if these are on quality alone, of that with the fewest parameters.
 
-    Raises NothingFits, naming the nearest, if there is none.
+    bounds: by measure, at most or at least as its direction is. Raises NothingFits, naming the nearest, if there is
+    none.
     """
-    limits = bounds.limits
-    for name in limits:
-        if values and name not in values[0]:
+    for name in bounds:
+        if name not in values[0]:
             raise UsageError(f"this study did not measure {name}: it has {', '.join(values[0])}")
-    misses = [sum(_miss(value[name], *limit) for name, limit in limits.items()) for value in values]
-    fitting = [index for index, miss in enumerate(misses) if miss == 0]
+    directions = {name: objective_of(name).direction for name in bounds}
+    misses = [sum(_miss(value[name], directions[name], bound) for name, bound in bounds.items()) for value in values]
+    fitting = [value for value, miss in zip(values, misses, strict=True) if miss == 0]
     if not fitting:
         near = values[int(np.argmin(misses))]
-        wanted = " and ".join(f"{name} {_SIGNS[kind]} {limit:g}" for name, (kind, limit) in limits.items())
-        nearest = ", ".join(f"{name} {near[name]:g}" for name in {"accuracy": 0, **limits})
+        wanted = " and ".join(f"{name} {_SIGNS[directions[name]]} {bound:g}" for name, bound in bounds.items())
+        nearest = ", ".join(f"{name} {near[name]:g}" for name in {quality.name: 0, **bounds})
         raise NothingFits(
             f"no point of the front has {wanted}: the nearest has {nearest}; loosen the bound or search on"
         )
-    if limits.keys() == {"accuracy"}:
-        return min(fitting, key=lambda index: (values[index]["parameters"], -values[index]["accuracy"]))
-    return max(fitting, key=lambda index: (values[index]["accuracy"], -values[index]["parameters"]))
+    if COSTS.keys().isdisjoint(bounds):
+        chosen = min(fitting, key=lambda value: (value["parameters"], _loss(value, quality)))
+    else:
+        chosen = fitting[best(fitting, quality)]
+    return values.index(chosen)
 
 
-_SIGNS = {"max": "<=", "min": ">="}
+_SIGNS = {"minimize": "<=", "maximize": ">="}
 
 
-def _miss(value: float, kind: str, limit: float) -> float:
-    """By how much of the limit a value misses it; 0 within."""
-    excess = value - limit if kind == "max" else limit - value
-    return max(0.0, excess) / max(abs(limit), 1e-12)
+def _loss(value: Values, objective: Objective) -> float:
+    return value[objective.name] if objective.direction == "minimize" else -value[objective.name]
+
+
+def _miss(value: float, direction: str, bound: float) -> float:
+    """By how much of the bound a value misses it; 0 within."""
+    excess = value - bound if direction == "minimize" else bound - value
+    return max(0.0, excess) / max(abs(bound), 1e-12)
 
 
 def _losses(values: Sequence[Values], objectives: Sequence[Objective]) -> Matrix:
-    """What is minimised: a row for each value; costs as logarithms, what is maximised negated."""
-    losses = np.array([[value[objective.name] for objective in objectives] for value in values], dtype=np.float64)
-    for column, objective in enumerate(objectives):
-        if objective.direction == "minimize":
-            losses[:, column] = np.log(np.maximum(losses[:, column], 1e-12))
-        else:
-            losses[:, column] *= -1
+    """What is minimised: a row for each value; what grows without end as logarithms, what is maximised negated."""
+    losses = np.array([[_loss(value, objective) for objective in objectives] for value in values], dtype=np.float64)
+    falling = [column for column, objective in enumerate(objectives) if objective.direction == "minimize"]
+    losses[:, falling] = np.log(np.maximum(losses[:, falling], 1e-12))
     return losses
 
 

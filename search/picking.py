@@ -1,9 +1,11 @@
 """Choosing one trial of a study."""
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import StudyError, UsageError
-from .front import Bounds, best_within, knee
+from .front import best, best_within, knee
 
 if TYPE_CHECKING:
     from .study import Study
@@ -12,11 +14,12 @@ if TYPE_CHECKING:
 WORDS = ("knee", "best")
 
 
-def pick(study: "Study", which: str | int | None, bounds: Bounds) -> "Trial":
-    """See ``Study.pick``."""
-    if which is not None and bounds.limits:
+def pick(study: "Study", which: str | int | None, named: Mapping[str, float], within: Mapping[str, float]) -> "Trial":
+    """See ``Study.pick``. named, within: bounds by measure, from the options of their own and from ``within``."""
+    bounds = _joined(named, within)
+    if which is not None and bounds:
         raise UsageError(f"a pick is a word, a number or bounds, not {which!r} and bounds together")
-    if which is None and not bounds.limits:
+    if which is None and not bounds:
         raise UsageError(
             f"a pick is {' or '.join(map(repr, WORDS))}, a trial's number, or a bound such as max_latency_ms"
         )
@@ -26,16 +29,28 @@ def pick(study: "Study", which: str | int | None, bounds: Bounds) -> "Trial":
         return _by_number(study, int(which))
     if which is not None and which not in WORDS:
         raise UsageError(f"unknown pick {which!r}: there is {', '.join(WORDS)}, or a trial's number")
-    front = study.pareto_front
+    front, definition = study.pareto_front, study.definition
     if not front:
         tried = len(study.trials)
         raise StudyError(f"the study {study.name!r} has nothing to pick from: {tried} trials finished, none succeeded")
     values = [trial.values for trial in front]
     if which == "knee":
-        return front[knee(values, study.definition.resolved_objectives)]
+        return front[knee(values, definition.resolved_objectives)]
     if which == "best":
-        return max(front, key=lambda trial: (trial.values["accuracy"], -trial.values["parameters"]))
-    return front[best_within(values, bounds)]
+        return front[best(values, definition.quality)]
+    return front[best_within(values, bounds, definition.quality)]
+
+
+def _joined(named: Mapping[str, float], within: Mapping[str, float]) -> dict[str, float]:
+    """All bounds by measure. UsageError for one that is no number or is given twice."""
+    twice = sorted(named.keys() & within.keys())
+    if twice:
+        raise UsageError(f"a measure is bounded once, {', '.join(twice)} was bounded twice")
+    bounds = {**named, **within}
+    for name, bound in bounds.items():
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or math.isnan(bound):
+            raise UsageError(f"a bound is a number, {bound!r} was given for {name}")
+    return bounds
 
 
 def _by_number(study: "Study", number: int) -> "Trial":

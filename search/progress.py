@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from .front import hypervolume, non_dominated
+from .front import best, hypervolume, non_dominated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,14 +68,14 @@ class Progress:
             self._console.print(self.line(), soft_wrap=True, highlight=False)
 
     def line(self) -> str:
-        """Trials done, time left, front size, best accuracy, hypervolume."""
-        objectives = self._study.definition.resolved_objectives
+        """Trials done, time left, front size, best in the first quality objective, hypervolume."""
+        objectives, quality = self._study.definition.resolved_objectives, self._study.definition.quality
         done = f"trial {len(self._seen)}" + ("" if self._total is None else f"/{self._total}")
         parts = [done, self._left()]
         if self._values:
             parts += [
                 f"front {len(non_dominated(self._values, objectives))}",
-                f"best accuracy {max(value['accuracy'] for value in self._values):.4f}",
+                f"best {quality.name} {self._values[best(self._values, quality)][quality.name]:.4f}",
                 f"hypervolume {hypervolume(self._values, objectives):.3f}",
             ]
         if self._failed:

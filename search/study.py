@@ -2,13 +2,17 @@
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .. import own
 from ..errors import InvalidSpace, StudyError, UsageError
-from ..spaces import Space
+from ..objectives import Data, Task, as_task, check_objectives, default_metrics
+from ..spaces import Architecture, Candidate, DataSpec, Space, Suggester, as_space, space_to_json
+from .data import in_words, load_data
 from .definition import Definition, differences
 
 if TYPE_CHECKING:
@@ -18,15 +22,16 @@ if TYPE_CHECKING:
     from .trial import Trial
 
 DEFAULT_STORAGE = "sqlite:///paretonas.db"
-DEFAULT_OBJECTIVES = ("accuracy", "parameters", "latency_ms")
+DEFAULT_COSTS = ("parameters", "latency_ms")  # beside the metrics that the data suggest
+SpaceLike = Space | dict[str, Any] | Callable[[Suggester, DataSpec], Architecture | Candidate]
 
 
 def create_study(
     name: str,
     *,
-    space: Space,
-    task: str = "digits",
-    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    space: SpaceLike,
+    task: str | dict[str, Any] | Task = "digits",
+    objectives: Sequence[str] | None = None,
     storage: str = DEFAULT_STORAGE,
     artifacts: str | Path | None = None,
     sampler: str = "tpe",
@@ -36,22 +41,29 @@ def create_study(
 ) -> "Study":
     """Make a study, or open it if it exists with the same definition.
 
-    storage: a database URL. artifacts: the folder for trained weights; by default beside the SQLite file. sampler:
-    ``tpe``, ``nsga2`` or ``random``. seed, threads, device: see ``Definition``. Raises StudyError if a study of that
-    name has another definition, InvalidSpace if nothing of the space fits the data.
+    space: such as ``ConvSpace()``, a function ``suggest(trial, data)``, or a table as in a study file. task: the data,
+    by word, as such a table, or as a Task. objectives: by default the metrics that the data suggest, parameters and
+    latency_ms. storage: a database URL. artifacts: the folder for trained weights; by default beside the SQLite file.
+    sampler: ``tpe``, ``nsga2`` or ``random``. seed, threads, device: see ``Definition``. Code of the caller's own that
+    the space or the task names is trusted. Raises StudyError if a study of that name has another definition,
+    InvalidSpace if nothing of the space fits the data.
     """
     from ..storage import Store
 
     if not name or len(name) > 200:
         raise UsageError(f"a study's name has 1 to 200 characters, {len(name)} were given")
-    definition = Definition(space, task, tuple(objectives), sampler, seed, threads, device)
+    space, task = as_space(space), as_task(task)
+    own.trust(own.names([space_to_json(space), task.to_json()]))
+    asked = Definition(space, task, tuple(objectives or ()), sampler, seed, threads, device)
     store = Store(storage, artifacts=artifacts)
     if store.definition(name) is None:
-        _check_fit(definition)
+        complete = _completed(asked)
         _check_free(store, name)
-        store.add_study(name, definition.to_json())
+        store.add_study(name, complete.to_json())
     study = _open(store, name)
-    changed = differences(study.definition.to_json(), definition.to_json())
+    stored = study.definition
+    asked = replace(asked, objectives=asked.objectives or stored.objectives, fingerprint=stored.fingerprint)
+    changed = differences(stored.to_json(), asked.to_json())
     if changed:
         raise StudyError(
             f"the study {name!r} exists with another definition: {'; '.join(changed)}: choose another name, or open it "
@@ -61,11 +73,19 @@ def create_study(
 
 
 def load_study(
-    name: str | None = None, *, storage: str = DEFAULT_STORAGE, artifacts: str | Path | None = None
+    name: str | None = None,
+    *,
+    storage: str = DEFAULT_STORAGE,
+    artifacts: str | Path | None = None,
+    trust: Sequence[str] = (),
 ) -> "Study":
-    """Open a study that exists; its definition comes from the store. The name may be left out if there is one study."""
+    """Open a study that exists; its definition comes from the store. The name may be left out if there is one study.
+
+    trust: the names, ``"module:attribute"``, of code that the study names and that may be run here.
+    """
     from ..storage import Store
 
+    own.trust(trust)
     store = Store(storage, artifacts=artifacts, create=False)
     names = store.study_names()
     there = f"there is {', '.join(map(repr, names))}" if names else "there is none"
@@ -125,7 +145,7 @@ class Study:
         if n_trials is None and timeout is None:
             raise UsageError("how far to search is needed: n_trials, timeout (seconds) or both")
         for what, value in (("n_trials", n_trials), ("timeout", timeout), ("workers", workers)):
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise UsageError(f"{what} must be above 0, {value} was given")
         total = n_trials if n_trials is not None else 2**31 - 1
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -162,16 +182,24 @@ class Study:
         max_parameters: float | None = None,
         max_macs: float | None = None,
         min_accuracy: float | None = None,
+        within: Mapping[str, float] | None = None,
     ) -> "Trial":
-        """Choose from the front: ``"knee"``, ``"best"`` (most accurate), a trial's number, or bounds.
+        """Choose from the front: ``"knee"``, ``"best"`` (in the first quality objective), a trial's number, or bounds.
 
-        Within bounds the most accurate is chosen; under ``min_accuracy`` alone the one with the fewest parameters.
-        Raises NothingFits, naming the nearest, if there is none.
+        within: a bound for any measure by name, at most or at least as its direction is: ``{"mae": 0.3, "r2": 0.9}``.
+        Within bounds the best is chosen; if they are on quality alone, the one with the fewest parameters. Raises
+        NothingFits, naming the nearest, if there is none.
         """
-        from .front import Bounds
         from .picking import pick
 
-        return pick(self, which, Bounds(max_latency_ms, max_parameters, max_macs, min_accuracy))
+        named = {
+            "latency_ms": max_latency_ms,
+            "parameters": max_parameters,
+            "macs": max_macs,
+            "accuracy": min_accuracy,
+        }
+        bounds = {measure: bound for measure, bound in named.items() if bound is not None}
+        return pick(self, which, bounds, within or {})
 
 
 def _open(store: "Store", name: str) -> Study:
@@ -179,6 +207,16 @@ def _open(store: "Store", name: str) -> Study:
     if found is None:
         raise StudyError(f"no study {name!r} is in {store!r}")
     return Study(store, found[0], name, Definition.from_json(found[1]))
+
+
+def _completed(asked: Definition) -> Definition:
+    """The definition with what follows from its data: the objectives that were left open, and the fingerprint."""
+    fingerprint = asked.task.fingerprint()  # before the data are read: if they change meanwhile, a worker sees it
+    data = load_data(asked.task, fingerprint=fingerprint)
+    objectives = asked.objectives or (*default_metrics(data), *DEFAULT_COSTS)
+    check_objectives(objectives, data)
+    _check_fit(asked, data)
+    return replace(asked, objectives=objectives, fingerprint=fingerprint)
 
 
 def _check_free(store: "Store", name: str) -> None:
@@ -191,18 +229,17 @@ def _check_free(store: "Store", name: str) -> None:
         raise StudyError(f"{store!r} has a study {name!r} that paretonas did not make: choose another name")
 
 
-def _check_fit(definition: Definition) -> None:
-    spec = definition.resolved_task.spec
-    share = definition.space.share_that_fits(spec)
-    shape = "x".join(map(str, spec.input_shape))
+def _check_fit(definition: Definition, data: Data) -> None:
+    share = definition.space.share_that_fits(data.spec)
+    fitted = f"the {in_words(data.spec)} of {definition.task.name}"
     if share == 0:
         raise InvalidSpace(
-            f"nothing of the {definition.space.name} space fits the {shape} input of {definition.task}: of 64 random "
-            "candidates all were pooled below one pixel or else impossible; take fewer stages"
+            f"nothing of the {definition.space.name} space fits {fitted}: of 64 random candidates all were impossible; "
+            "take fewer stages, or another space"
         )
     if share < 0.5:
         warnings.warn(
-            f"only {share:.0%} of the {definition.space.name} space fits the {shape} input of {definition.task}; "
-            "the others are refused before training: take fewer stages",
-            stacklevel=3,
+            f"only {share:.0%} of the {definition.space.name} space fits {fitted}; the others are refused before "
+            "training: take fewer stages",
+            stacklevel=4,
         )

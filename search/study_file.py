@@ -1,20 +1,23 @@
 """A study as a TOML file: all that a script can say."""
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self
 
+from .. import own
 from ..errors import UsageError, one_of
-from ..spaces import ConvSpace, Space, space_from_json
-from .study import DEFAULT_OBJECTIVES, DEFAULT_STORAGE, Study, create_study
+from ..objectives import TASKS, Digits, Task, as_task
+from ..spaces import ConvSpace, Space, as_space
+from ..spaces.architecture import Json
+from .study import DEFAULT_STORAGE, Study, create_study
 
 TEXT, WHOLE, NUMBER = (str, "text"), (int, "a whole number"), (int | float, "a number")
 KINDS: dict[str, tuple[type | UnionType, str]] = {
     "study": TEXT,
     "space": (dict, "a table with a type and the space's fields"),
-    "task": TEXT,
+    "task": (str | dict, "a word, or a table with a type and the task's fields"),
     "objectives": (list, "a list of names"),
     "storage": TEXT,
     "artifacts": TEXT,
@@ -34,8 +37,8 @@ class StudyFile:
 
     study: str | None = None
     space: Space = ConvSpace()
-    task: str = "digits"
-    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
+    task: Task = Digits()
+    objectives: tuple[str, ...] | None = None
     storage: str = DEFAULT_STORAGE
     artifacts: str | None = None
     sampler: str = "tpe"
@@ -48,9 +51,10 @@ class StudyFile:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read a TOML file: the fields as keys, the space as a table with its ``type`` and fields.
+        """Read a TOML file: the fields as keys, space and task as tables with their ``type`` and fields.
 
-        A range is a table with ``low``, ``high`` and, if wanted, ``step`` or ``log``. UsageError says what is wrong.
+        A range is a table with ``low``, ``high`` and, if wanted, ``step`` or ``log``. The task's paths are relative to
+        the file's folder. Code that the file names is trusted. UsageError says what is wrong.
         """
         try:
             data = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -64,9 +68,12 @@ class StudyFile:
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise UsageError(f"{name} of {file} must be {words}, {value!r} was given")
         if "space" in data:
-            data["space"] = space_from_json(data["space"])
+            data["space"] = as_space(data["space"])
+        if "task" in data:
+            data["task"] = as_task(_from_folder(data["task"], file.parent))
+            own.trust(own.names(data["task"].to_json()))
         if "objectives" in data:
-            data["objectives"] = tuple(data["objectives"])
+            data["objectives"] = tuple(str(name) for name in data["objectives"])
         return cls(**data)
 
     def with_changes(self, **changes: Any) -> Self:
@@ -76,7 +83,7 @@ class StudyFile:
     def create(self) -> Study:
         """Make or open the study."""
         return create_study(
-            self.study or f"{self.task}-{self.space.name}",
+            self.study or f"{self.task.name}-{self.space.name}",
             space=self.space,
             task=self.task,
             objectives=self.objectives,
@@ -87,3 +94,14 @@ class StudyFile:
             threads=self.threads,
             device=self.device,
         )
+
+
+def _from_folder(task: str | Json, folder: Path) -> str | Json:
+    """The task with its relative paths taken from ``folder``."""
+    if isinstance(task, str) or task.get("type") not in TASKS:
+        return task
+    paths = {field.name for field in fields(TASKS[task["type"]]) if field.type == str | Path}
+    return {
+        name: str(folder / Path(value).expanduser()) if name in paths and isinstance(value, str) and value else value
+        for name, value in task.items()
+    }

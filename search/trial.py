@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from ..errors import StoreError, StudyError
-from ..objectives import accuracy
-from ..spaces import Architecture, Candidate, Network, build
+from ..objectives import COSTS, quality
+from ..spaces import Architecture, Candidate, build
 from ..spaces.architecture import Json
 from ..storage import CurvePoint, Evaluation
-from .export import TEST_ACCURACY, export
+from .data import data_of
+from .export import TEST, export
 
 if TYPE_CHECKING:
     from .study import Study
@@ -40,8 +43,11 @@ class Trial:
 
     @property
     def values(self) -> Mapping[str, float]:
-        """What the search measured, by name; the test split is not part of it."""
-        return {name: value for name, value in self.evaluation.values.items() if name != TEST_ACCURACY}
+        """What the search measured, by name, quality before costs; the test split is not part of it."""
+        measured, costs = self.evaluation.values, list(COSTS)
+        names = [name for name in dict.fromkeys((*self.study.definition.objectives, *measured)) if name in measured]
+        names.sort(key=lambda name: costs.index(name) if name in COSTS else -1)
+        return {name: measured[name] for name in names if not _is_test(name, measured)}
 
     @property
     def candidate(self) -> Candidate:
@@ -57,7 +63,7 @@ class Trial:
         """A point for each epoch; empty if the result was taken from another study."""
         return self.study.store.curve(self.evaluation.id)
 
-    def load(self) -> Network:
+    def load(self) -> nn.Module:
         """The trained network, in evaluation mode, on the CPU."""
         if self.evaluation.weights is None:
             raise StudyError(f"trial {self.number} has no weights: {self.reason}")
@@ -70,14 +76,19 @@ class Trial:
             ) from error
         return network.eval()
 
-    def test_accuracy(self) -> float:
-        """The accuracy on the test split, which the search never sees; kept in the store once known."""
+    def test_metrics(self) -> dict[str, float]:
+        """Every quality metric of the trial on the test split, which the search never sees, as ``test_accuracy``.
+
+        Kept in the store once known; only then no data are needed.
+        """
+        names = [name for name in self.values if name not in COSTS]
         known = self.study.store.evaluation(self.evaluation.id).values
-        if TEST_ACCURACY in known:
-            return known[TEST_ACCURACY]
-        value = accuracy(self.load(), self.study.definition.resolved_task.load().test)
-        self.study.store.add_measurement(self.evaluation.id, TEST_ACCURACY, value, {})
-        return value
+        if not all(TEST + name in known for name in names):
+            data = data_of(self.study.definition, "cpu")
+            known = {TEST + name: value for name, value in quality(self.load(), data.test, data, names).items()}
+            for name, value in known.items():
+                self.study.store.add_measurement(self.evaluation.id, name, value, {})
+        return {TEST + name: known[TEST + name] for name in names}
 
     def export(self, folder: str | Path, *, force: bool = False) -> Path:
         """Write ``net.py``, ``net.safetensors`` and ``net.json`` into ``folder`` and check that they agree with this
@@ -95,3 +106,7 @@ class Trial:
             "pruning": self.candidate.pruning,
             "architecture": self.architecture.to_json(),
         }
+
+
+def _is_test(name: str, measured: Mapping[str, float]) -> bool:
+    return name.startswith(TEST) and name.removeprefix(TEST) in measured

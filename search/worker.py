@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,18 +15,21 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
-from ..errors import CandidateFailed, StudyError
-from ..objectives import Epoch, Host, Measurement, calibrate, cpu_threads
-from ..spaces import Candidate
+from .. import own
+from ..errors import CandidateFailed, ParetonasError, StudyError
+from ..objectives import Data, Epoch, Host, Measurement, calibrate, cpu_threads, default_metrics
+from ..spaces import Candidate, DataSpec, FunctionSpace, ModuleSpace, Space
 from ..storage import FINISHED, CurvePoint, Evaluation
+from .data import data_of
 from .evaluate import evaluate, failures
 from .sampler import INTERRUPTED, SeededSampler
 
 if TYPE_CHECKING:
     from .study import Study
 
-ALWAYS = ("accuracy", "parameters", "macs")  # measured for every candidate, objectives or not; none reads a clock
+ALWAYS = ("parameters", "macs")  # measured for every candidate, objectives or not, as are the data's own metrics
 EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all known
+HOPELESS_AFTER = 10  # trials of a study that failed, all in the same way, before one succeeded
 
 
 def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callable[[], None]) -> None:
@@ -34,7 +38,11 @@ def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callab
     An interruption (Ctrl-C, a full disk) frees the trial in hand for retry and goes on up.
     """
     store, definition = study.store, study.definition
+    if len(store.finished_ids(study.id)) >= total:
+        return
+    check_code(definition.space)
     with cpu_threads(definition.threads):
+        data = data_of(definition, definition.device)
         host = host_of(study) if any(objective.clock for objective in definition.resolved_objectives) else None
         while deadline is None or time.monotonic() < deadline:
             place = store.take_place(study.id, total, worker=me(), host=platform.node())
@@ -42,15 +50,17 @@ def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callab
                 return
             trial = None
             try:
-                trial, candidate = _propose(study, place)
-                _try(study, place, trial, candidate, host)
+                trial, candidate = _propose(study, place, data.spec)
+                ended = _try(study, place, trial, candidate, data, host)
             except BaseException:
                 _put_back(study, place, trial)
                 raise
             on_trial()
+            if ended.state == "failed":
+                check_hopeful(study)
 
 
-def _propose(study: "Study", place: int) -> tuple[OptunaTrial, Candidate]:
+def _propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Candidate]:
     """Ask for candidates until one is new. Known ones are answered at once with what is known of them."""
     definition = study.definition
     sampler = SeededSampler(definition.sampler, definition.seed)
@@ -58,9 +68,10 @@ def _propose(study: "Study", place: int) -> tuple[OptunaTrial, Candidate]:
     while sampler.known_in_a_row < EXHAUSTED_AFTER:
         trial = study.optuna.ask()
         try:
-            known = _begin(study, place, trial)
+            known = _begin(study, place, trial, spec)
         except CandidateFailed as failure:
             tell_failed(study, trial, failure)
+            check_hopeful(study)
         except BaseException:
             with suppress(Exception):
                 _retry(study, trial)
@@ -74,23 +85,30 @@ def _propose(study: "Study", place: int) -> tuple[OptunaTrial, Candidate]:
             else:
                 tell(study, trial, known)
         sampler.known_in_a_row += 1
+    failed = [trial for trial in study.trials if trial.state == "failed"]
+    if failed and len(failed) == len(study.trials):
+        raise StudyError(
+            f"all {len(failed)} candidates that the space of {study.name!r} has failed, the last one as "
+            f"{failed[-1].reason}: mend the cause, or search another space under another name"
+        )
     raise StudyError(
         f"the last {EXHAUSTED_AFTER} proposals were all known or impossible: the space is exhausted; widen it, or pick "
         "from the front"
     )
 
 
-def _begin(study: "Study", place: int, trial: OptunaTrial) -> Candidate | Evaluation:
+def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Candidate | Evaluation:
     """A new candidate, for which the place is now used, or what is known of it."""
     definition = study.definition
     with failures():
-        candidate = definition.space.suggest(trial, definition.resolved_task.spec)
-    trial.set_user_attr("network", str(candidate.deployed))
+        candidate = definition.space.suggest(trial, spec)
+        network, _ = str(candidate.deployed), candidate.key  # what cannot be said or written is its own fault too
+    trial.set_user_attr("network", network)
     known = study.store.begin(
         place,
         candidate,
         trial=trial.number,
-        task=definition.task,
+        task=definition.task.key_with(definition.fingerprint),
         seed=definition.seed,
         threads=definition.threads,
         device=definition.device,
@@ -98,13 +116,16 @@ def _begin(study: "Study", place: int, trial: OptunaTrial) -> Candidate | Evalua
     return candidate if known is None else known
 
 
-def _try(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, host: Host | None) -> None:
+def _try(
+    study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, data: Data, host: Host | None
+) -> Evaluation:
+    """Evaluate the candidate, or take its results over from another study; keep them, and tell Optuna."""
     store, definition = study.store, study.definition
-    names = tuple(dict.fromkeys((*ALWAYS, *definition.objectives)))
+    names = tuple(dict.fromkeys((*default_metrics(data), *ALWAYS, *definition.objectives)))
     began = time.perf_counter()
 
     def keep(epoch: Epoch) -> None:
-        store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.accuracy, epoch.seconds))
+        store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.score, epoch.seconds))
 
     known = store.same_elsewhere(place, names)
     if known is not None and known.weights is not None and store.artifacts.has(known.weights):
@@ -115,7 +136,7 @@ def _try(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, h
         try:
             result = evaluate(
                 candidate,
-                definition.task,
+                data,
                 names,
                 seed=definition.seed,
                 device=definition.device,
@@ -127,7 +148,23 @@ def _try(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, h
         else:
             weights = store.artifacts.save_weights(trial, candidate.deployed, result.network.state_dict())
             store.finish(place, _plain(result.measured), seconds=result.seconds, weights=weights)
-    tell(study, trial, store.evaluation(place))
+    ended = store.evaluation(place)
+    tell(study, trial, ended)
+    return ended
+
+
+def check_code(space: Space) -> None:
+    """Load the space's own code before anything is tried: where it is missing or broken, no candidate is to blame."""
+    if not isinstance(space, FunctionSpace | ModuleSpace):
+        return
+    name = space.function if isinstance(space, FunctionSpace) else space.factory
+    try:
+        own.load(name)
+    except ParetonasError:
+        raise
+    except Exception as error:
+        text = str(error).strip().split("\n")[0]
+        raise StudyError(f"{name} cannot be imported: {type(error).__name__}: {text}: mend it") from error
 
 
 def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
@@ -150,6 +187,22 @@ def tell_failed(study: "Study", trial: OptunaTrial, failure: CandidateFailed) ->
     # optuna-dashboard reads the constraints of older releases of Optuna
     study.store.optuna.set_trial_system_attr(trial._trial_id, "constraints", [1.0])  # noqa: SLF001 - no public name
     study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+
+
+def check_hopeful(study: "Study") -> None:
+    """Raise StudyError if trials enough failed, all in the same way, and none succeeded.
+
+    The same way is the same kind and the same reason, whatever numbers are in it. A trial is tried first and this
+    asked afterwards, so the next start of a study that was mended goes on, and that of one that was not ends again.
+    """
+    ended = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    reasons = [str(trial.user_attrs.get("failed", "")) for trial in ended if "duplicate_of" not in trial.user_attrs]
+    ways = {re.sub(r"\d+", "0", reason) for reason in reasons}
+    if len(reasons) >= HOPELESS_AFTER and len(ways) == 1 and "" not in ways:
+        raise StudyError(
+            f"all {len(reasons)} trials of {study.name!r} failed in the same way, the last one as {reasons[-1]}: mend "
+            "the cause and give the same command again; another definition needs another name"
+        )
 
 
 def recover(study: "Study") -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
+from .. import own
 from ..errors import StudyError
 from .worker import recover
 
@@ -50,7 +51,12 @@ def _start(study: "Study", total: int, deadline: float | None, log: BinaryIO) ->
     command += ["--artifacts", str(study.store.artifacts.folder)]
     if deadline is not None:
         command += ["--timeout", str(max(0.01, deadline - time.monotonic()))]
-    environment = {**os.environ, "PARETONAS_STORAGE": study.store.url}  # not an argument: it may hold a password
+    environment = {
+        **os.environ,
+        "PARETONAS_STORAGE": study.store.url,  # not an argument: it may hold a password
+        own.VARIABLE: ",".join(sorted(own.trusted())),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the caller's own code is found where it found it
+    }
     return subprocess.Popen(  # noqa: S603 - our own command
         command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )

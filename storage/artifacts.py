@@ -74,6 +74,9 @@ class Artifacts:
 
 
 def save_weights_file(file: Path, architecture: Architecture, state: dict[str, torch.Tensor]) -> None:
-    """Write tensors, and the architecture that they belong to as metadata, as safetensors."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    """Write tensors, and the architecture that they belong to as metadata, as safetensors.
+
+    A tensor that a user's own module has under two names is written under each: safetensors refuses shared ones.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     file.write_bytes(save(tensors, metadata={"architecture": json.dumps(architecture.to_json())}))

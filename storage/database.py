@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, Prog
 from sqlalchemy.orm import Session
 
 from ..errors import StoreError
+from .migrations import migrate
 from .tables import SCHEMA_VERSION, Base, SchemaRow
 
 BUSY_SECONDS = 30  # how long SQLite waits for another process's write
@@ -99,8 +100,10 @@ def _make_tables(engine: Engine) -> None:
                 session.commit()
             except IntegrityError:
                 session.rollback()
-        elif version != SCHEMA_VERSION:
+        elif version > SCHEMA_VERSION:
             raise StoreError(
-                f"the store has tables of version {version}, this paretonas knows version {SCHEMA_VERSION}: "
+                f"the store has tables of version {version}, this paretonas knows versions up to {SCHEMA_VERSION}: "
                 "use the release of paretonas that made it, or another storage"
             )
+    if version is not None:
+        migrate(engine, version)

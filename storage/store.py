@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from .. import own
 from ..errors import StoreError
 from ..spaces import Candidate
 from ..spaces.architecture import Json
@@ -45,7 +46,7 @@ class CurvePoint:
     phase: str
     number: int
     loss: float
-    accuracy: float
+    score: float
     seconds: float
 
 
@@ -126,9 +127,14 @@ class Store:
             return None
 
     def same_elsewhere(self, evaluation: int, names: Iterable[str]) -> Evaluation | None:
-        """A finished evaluation, in another study, of the same candidate, task, seed, threads, device and host."""
+        """A finished evaluation, in another study, of the same candidate, task, seed, threads, device and host.
+
+        None for a candidate that names the user's own code, which may be another by now.
+        """
         with self.session() as session:
             row = session.get_one(EvaluationRow, evaluation)
+            if own.names(row.candidate):
+                return None
             others = session.scalars(
                 select(EvaluationRow).where(
                     EvaluationRow.key == row.key,
@@ -146,16 +152,7 @@ class Store:
 
     def add_epoch(self, evaluation: int, point: CurvePoint) -> None:
         with self.session() as session:
-            session.add(
-                EpochRow(
-                    evaluation_id=evaluation,
-                    phase=point.phase,
-                    number=point.number,
-                    loss=point.loss,
-                    accuracy=point.accuracy,
-                    seconds=point.seconds,
-                )
-            )
+            session.add(EpochRow(evaluation_id=evaluation, **asdict(point)))
             session.commit()
 
     def finish(
@@ -225,7 +222,7 @@ class Store:
         """The learning curve of one evaluation, fine-tuning after training."""
         rows = select(EpochRow).where(EpochRow.evaluation_id == evaluation).order_by(EpochRow.id)
         with self.session() as session:
-            return [CurvePoint(r.phase, r.number, r.loss, r.accuracy, r.seconds) for r in session.scalars(rows)]
+            return [CurvePoint(r.phase, r.number, r.loss, r.score, r.seconds) for r in session.scalars(rows)]
 
     # Hosts
 

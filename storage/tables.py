@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, DateTime, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _now() -> datetime:
@@ -48,7 +48,8 @@ class EvaluationRow(Base):
     """One candidate tried in one study.
 
     state: ``open`` (a place is taken, nothing is proposed yet), ``running``, ``complete`` or ``failed``. key: of the
-    candidate; unique within the study. reused: the evaluation of another study that the results were taken from.
+    candidate; unique within the study. task: the key of the data. reused: the evaluation of another study that the
+    results were taken from.
     """
 
     __tablename__ = "paretonas_evaluations"
@@ -82,13 +83,13 @@ class MeasurementRow(Base):
 
     __tablename__ = "paretonas_measurements"
     evaluation_id: Mapped[int] = mapped_column(ForeignKey(EvaluationRow.id, ondelete="CASCADE"), primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
     value: Mapped[float]
     detail: Mapped[dict[str, Any]]
 
 
 class EpochRow(Base):
-    """One point of a learning curve."""
+    """One point of a learning curve. score: the data's first metric on the validation split."""
 
     __tablename__ = "paretonas_epochs"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -96,7 +97,7 @@ class EpochRow(Base):
     phase: Mapped[str] = mapped_column(String(16))
     number: Mapped[int]
     loss: Mapped[float]
-    accuracy: Mapped[float]
+    score: Mapped[float]
     seconds: Mapped[float]
 
 

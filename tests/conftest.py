@@ -13,10 +13,14 @@ import torch
 import paretonas as pn
 from paretonas.errors import StudyError
 from paretonas.search.cli import main
-from paretonas.spaces import SPACES, Space
 
 BRIEF = pn.TrainingSpace(epochs=1, finetune_epochs=1)
 COMMAND = [sys.executable, "-m", "paretonas"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--long``: the slow proofs in full."""
+    parser.addoption("--long", action="store_true", help="run the slow proofs in full, not in their short form")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,12 +59,6 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> pn.Study:
     with pytest.raises(StudyError, match="exhausted"):
         study.optimize(7, show_progress=False)
     return study
-
-
-@pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Space]], None]:
-    """Make a space of the test's own known, as its line in the catalogue would."""
-    return lambda space: monkeypatch.setitem(SPACES, space.name, space)
 
 
 @pytest.fixture

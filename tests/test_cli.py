@@ -9,7 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from functools import partialmethod
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,25 @@ import typer
 
 import paretonas as pn
 from paretonas.errors import UsageError
+from paretonas.objectives import OBJECTIVES, TASKS, as_task
 from paretonas.search.cli import app
 from paretonas.search.dashboard import free_port
+from paretonas.search.data import load_data
+from paretonas.spaces import SPACES, Space
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+DATA = {"signal": "mnist1d"}  # for spaces that cannot take digits
+
+
+def commands(group: Any, before: str = "") -> dict[str, Any]:
+    """Every command by its words, also those of a group of commands."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        found |= commands(command, f"{before}{name} ") if hasattr(command, "commands") else {f"{before}{name}": command}
+    return found
+
+
+COMMANDS = commands(typer.main.get_command(app))
 RUN = ("run", "--space", "mlp", "--objectives", "accuracy,parameters", "--epochs", "1")
 
 
@@ -48,8 +63,8 @@ def one_line(answer: subprocess.CompletedProcess[str], code: int) -> str:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_states_every_default(name: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--help`` explains each option and gives its default wherever it has one."""
-    monkeypatch.setenv("COLUMNS", "300")
-    answer = cli(name, "--help")
+    monkeypatch.setenv("COLUMNS", "400")
+    answer = cli(*name.split(), "--help")
     assert answer.returncode == 0
     assert COMMANDS[name].help.split("\n")[0].rstrip(".") in answer.stdout
     for parameter in COMMANDS[name].params:
@@ -64,8 +79,79 @@ def test_help_lists_the_commands(cli: Cli) -> None:
     """``paretonas --help`` names every command and what it is for."""
     answer = cli("--help")
     assert answer.returncode == 0
-    assert all(name in answer.stdout for name in COMMANDS)
-    assert {"run", "worker", "front", "pick", "export", "dashboard"} <= COMMANDS.keys()
+    assert all(name.split()[0] in answer.stdout for name in COMMANDS)
+    assert {"run", "worker", "front", "pick", "export", "dashboard", "tasks", "space show"} == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("name", ["run", "space show"])
+def test_help_lists_the_words(name: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every space and every task is named, and for a search every objective."""
+    monkeypatch.setenv("COLUMNS", "400")
+    text = cli(*name.split(), "--help").stdout
+    assert ", ".join(SPACES) in text
+    assert ", ".join(TASKS) in text
+    assert ", ".join(OBJECTIVES) in text or name != "run"
+
+
+# Looking around
+
+
+def test_tasks_are_listed_with_their_fields(cli: Cli) -> None:
+    """Each word, what it is, and its fields with their defaults; as JSON too."""
+    text = cli("tasks").stdout
+    document = json.loads(cli("tasks", "--json").stdout)
+    assert [task["task"] for task in document] == list(TASKS)
+    for task in document:
+        assert f"\n{task['task']}: {task['about']}\n" in f"\n{text}"
+        assert [field["name"] for field in task["fields"] if "default" not in field] == [
+            field.name for field in fields(TASKS[task["task"]]) if field.default is field.default_factory is MISSING
+        ]
+    (table,) = (task for task in document if task["task"] == "table")
+    assert {"name": "missing", "default": "refuse", "words": ["refuse", "drop"]} in table["fields"]
+    assert {"name": "file"} in table["fields"]
+    assert "fields: file (needed), target (needed), " in text
+    assert 'missing = "refuse" (refuse | drop)' in text
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_a_space_is_shown(space: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its genes, size, fit and samples, the same as a script would get."""
+    monkeypatch.setattr(Space, "size", partialmethod(Space.size, limit=100))  # counting thousands takes seconds
+    word = DATA.get(space, "digits")
+    arguments = ("space", "show", "--space", space, "--task", word, "--samples", "2", "--seed", "3")
+    document = json.loads(cli(*arguments, "--json").stdout)
+    text = cli(*arguments).stdout
+    made, spec = SPACES[space](), load_data(as_task(word)).spec
+    assert document["genes"] == {
+        gene.name: {"choice": gene.choice.to_json(), "share": gene.share} for gene in made.genes(spec)
+    }
+    assert f"size: {made.size(spec)}\n" in text
+    assert (document["size"]["settings"], document["size"]["exact"]) == (made.size(spec).count, False)
+    assert f"fits: {document['share_that_fits']:.0%} of random candidates" in text
+    for sample in document["samples"]:
+        deployed = made.sample(spec, seed=sample["seed"]).deployed
+        assert sample["network"] == str(deployed)
+        assert sample["parameters"] == sum(parameter.numel() for parameter in pn.build(deployed).parameters())
+        assert f"{sample['parameters']:,}" in text
+    assert [sample["seed"] for sample in document["samples"]] == [3, 4]
+
+
+def test_the_space_of_a_study_file_is_shown(cli: Cli, tmp_path: Path) -> None:
+    """Options on the command line come before the file; choices are in words."""
+    file = tmp_path / "study.toml"
+    file.write_text(
+        'task = "digits_parity"\n[space]\ntype = "mlp"\nlayers = 1\nwidths = [4, 8]\nactivations = "relu"\n'
+        "pruning = 0.0\n[space.training]\nlearning_rate = { low = 0.001, high = 0.1, log = true }\n",
+        encoding="utf-8",
+    )
+    shown = cli("space", "show", str(file), "--samples", "0").stdout
+    assert "The mlp space on digits_parity (1x8x8 input)" in shown
+    assert "4, 8" in shown
+    assert "0.001 to 0.1, log" in shown
+    assert "Random candidates, after pruning" not in shown
+    document = json.loads(cli("space", "show", str(file), "--task", "digits", "--json", "--samples", "1").stdout)
+    assert document["task"] == "digits"
+    assert document["size"] == {"settings": 2, "exact": True, "continuous": ["learning_rate"]}
 
 
 # Usage errors
@@ -74,10 +160,11 @@ def test_help_lists_the_commands(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "there_is"),
     [
-        (("run", "--space", "resnet"), "there is conv, mlp"),
-        (("run", "--task", "imagenet"), "there is digits"),
-        (("run", "--objectives", "accuracy,flops"), "there is accuracy, parameters, macs, latency_ms"),
-        (("run", "--objectives", "accuracy"), "there is accuracy, parameters, macs, latency_ms"),
+        (("run", "--space", "resnet"), f"there is {', '.join(SPACES)}"),
+        (("run", "--task", "imagenet"), f"there is {', '.join(TASKS)}"),
+        (("run", "--task", "table"), "task 'table' needs file and target: give type = 'table', file = …, target = …"),
+        (("run", "--objectives", "accuracy,flops"), f"there is {', '.join(OBJECTIVES)}"),
+        (("run", "--objectives", "accuracy"), "the costs are parameters, macs, latency_ms"),
         (("run", "--sampler", "grid"), "there is tpe, nsga2, random"),
         (("run", "--device", "tpu"), "there is cpu, cuda"),
     ],
@@ -88,6 +175,19 @@ def test_an_unknown_word_is_a_usage_error(
     """Exit code 2, one line that lists what there is, and no store is made."""
     assert there_is in one_line(cli(*arguments, "--storage", url), 2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("bound", "message"),
+    [
+        ("mae", "a bound is a measure and a number such as mae=0.3, 'mae' was given"),
+        ("accuracy=high", "a bound is a measure and a number such as mae=0.3, 'accuracy=high' was given"),
+        ("mae=1", "this study did not measure mae: it has accuracy, parameters, macs, latency_ms"),
+    ],
+)
+def test_a_malformed_bound_is_a_usage_error(bound: str, message: str, on_small: Cli) -> None:
+    """Exit code 2, one line that says what a bound is."""
+    assert message in one_line(on_small("pick", "--within", bound), 2)
 
 
 @pytest.mark.parametrize("command", [("pick", "elbow"), ("export", "--pick", "elbow", "--to", "nowhere")])
@@ -204,6 +304,19 @@ def test_another_space_is_refused_naming_the_difference(searched: Searched, cli:
     assert "space.training.epochs is 1 there and 10 here" in one_line(same_type, 1)
 
 
+@pytest.mark.parametrize("space", SPACES)
+def test_every_space_can_be_searched_by_its_word(space: str, cli: Cli, url: str) -> None:
+    """``--space`` and ``--task`` are enough for a search and a pick."""
+    answer = cli(
+        *("run", "--space", space, "--task", DATA.get(space, "digits"), "--objectives", "accuracy,macs"),
+        *("--trials", "1", "--epochs", "1", "--quiet", "--storage", url),
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert f"Pareto front of {DATA.get(space, 'digits')}-{space}: accuracy, macs" in answer.stdout
+    document = json.loads(cli("pick", "knee", "--json", "--storage", url).stdout)
+    assert document["values"].keys() == {"accuracy", "parameters", "macs", "test_accuracy"}
+
+
 # Asking
 
 
@@ -260,12 +373,23 @@ def test_any_study_name_can_be_printed(cli: Cli, url: str) -> None:
         assert name in answer.stdout
 
 
-@pytest.mark.parametrize("which", [["knee"], ["best"], ["0"], ["--max-parameters", "100000"], ["--min-accuracy", "0"]])
+@pytest.mark.parametrize(
+    "which",
+    [
+        ["knee"],
+        ["best"],
+        ["0"],
+        ["--max-parameters", "100000"],
+        ["--min-accuracy", "0"],
+        ["--within", "accuracy=0", "--within", "macs = 1e9"],
+    ],
+)
 def test_pick_as_json_is_one_document(small: pn.Study, on_small: Cli, which: list[str]) -> None:
     """The values of the pick, with its test accuracy, and its architecture."""
     document = json.loads(on_small("pick", *which, "--json").stdout)
     trial = small.pick(document["trial"])
-    assert document["values"] == {**trial.values, "test_accuracy": trial.test_accuracy()}
+    assert document["values"] == {**trial.values, **trial.test_metrics()}
+    assert 0 <= document["values"]["test_accuracy"] <= 1
     assert pn.Architecture.from_json(document["architecture"]) == trial.architecture
 
 
@@ -273,7 +397,7 @@ def test_pick_as_table_gives_units(small: pn.Study, on_small: Cli) -> None:
     """Each figure stands with its unit."""
     answer = on_small("pick", "knee")
     assert f"Trial {small.pick('knee').number} of small" in answer.stdout
-    for unit in ("share of the validation split", "milliseconds per example", "trainable numbers", "test split"):
+    for unit in ("on the validation split", "milliseconds per example", "trainable numbers", "on the test split"):
         assert unit in answer.stdout
 
 
@@ -285,7 +409,7 @@ def test_export_refuses_existing_files_unless_forced(small: pn.Study, on_small: 
     assert document == {
         "trial": knee.number,
         "folder": str(folder),
-        "values": {**knee.values, "test_accuracy": knee.test_accuracy()},
+        "values": {**knee.values, **knee.test_metrics()},
     }
     (folder / "net.py").write_text("mine")
     assert "would be overwritten" in one_line(on_small("export", "--to", str(folder)), 1)

@@ -110,8 +110,10 @@ def test_the_docstring_carries_the_figures(small: pn.Study, exported: Path) -> N
         assert f"{trial.values['macs']:,.0f}" in text
         assert f"{trial.values['accuracy']:.4g}" in text
         assert f"{trial.values['latency_ms']:.4g}" in text
-        assert f"{trial.test_accuracy():.4g}" in text
+        assert f"{trial.test_metrics()['test_accuracy']:.4g}" in text
         assert str(trial.architecture) in text
+        assert "In: (N, 1, 8, 8) float32, prepared as 'preprocessing' in net.json says." in text
+        assert "Out: (N, 10), scores of the classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in text
         assert 'net.load_state_dict(load_file("net.safetensors"))' in text
 
 
@@ -121,11 +123,13 @@ def test_the_card_holds_what_the_network_was_chosen_by(small: pn.Study, exported
         folder = exported / str(trial.number)
         card = json.loads((folder / "net.json").read_text(encoding="utf-8"))
         measured = {name: trial.values[name] for name in ("accuracy", "parameters", "macs", "latency_ms")}
-        assert card["values"] == {**measured, "test_accuracy": trial.test_accuracy()}
+        assert card["values"] == {**measured, **trial.test_metrics()}
         assert card["units"].keys() == card["values"].keys()
         assert all(card["units"].values())
         assert card["conditions"]["latency_ms"]["threads"] == 1
-        assert (card["study"], card["trial"], card["task"]) == ("small", trial.number, "digits")
+        assert (card["study"], card["trial"], card["task"]) == ("small", trial.number, {"type": "digits"})
+        assert card["preprocessing"]["input"]["pixel_scale"] == 1 / 16
+        assert card["targets"] == {"head": {"kind": "classes", "classes": [str(digit) for digit in range(10)]}}
         assert card["objectives"] == ["accuracy", "parameters", "latency_ms"]
         assert card["seed"] == trial.evaluation.seed
         assert pn.Architecture.from_json(card["architecture"]) == trial.architecture

@@ -1,20 +1,24 @@
 """Candidates that cannot be trained: recorded with their reason, avoided by the sampler, and the study goes on."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from torch import nn
 
 import paretonas as pn
-from paretonas.errors import CandidateFailed, StudyError
+from paretonas.errors import CandidateFailed, InvalidSpace, StudyError, UntrustedCode, UsageError
+from paretonas.objectives import Digits
+from paretonas.search.data import load_data
 from paretonas.search.evaluate import evaluate
 from paretonas.search.trial import Trial
-from paretonas.spaces import Space
 from paretonas.spaces.choices import Suggester
+from paretonas.spaces.module import ModuleArchitecture
 
 BRIEF = pn.TrainingSpace(epochs=1, finetune_epochs=1)
 COUNTED = ["accuracy", "parameters"]
@@ -49,14 +53,14 @@ def test_a_candidate_that_diverges_is_recorded(url: str) -> None:
         study.pick("knee")
 
 
-def test_a_candidate_that_crashes_is_recorded(url: str) -> None:
-    """An exception that training raises is kept by its name: batch normalisation cannot train on batches of one."""
+def test_a_candidate_that_cannot_train_is_recorded(url: str) -> None:
+    """The reason is kept in words: batch normalisation cannot train on batches of one."""
     space = pn.MLPSpace(layers=1, widths=[4, 8], training=pn.TrainingSpace(epochs=1, batch_size=1))
     study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
     study.optimize(2, show_progress=False)
     assert len(failed_trials(study)) == 2
     for trial in failed_trials(study):
-        assert (trial.reason or "").startswith("crashed: ValueError: Expected more than 1 value per channel")
+        assert (trial.reason or "").startswith("invalid: batch normalisation needs several values of each channel")
         assert_told_as_violated(study, trial)
 
 
@@ -121,9 +125,8 @@ class FragileSpace(pn.MLPSpace):
         )
 
 
-def test_a_broken_proposal_of_ones_own_space_is_recorded(url: str, register: Callable[[type[Space]], None]) -> None:
+def test_a_broken_proposal_of_ones_own_space_is_recorded(url: str) -> None:
     """A network that a user's space put together wrongly is ``invalid``; the others are trained."""
-    register(FragileSpace)
     space = FragileSpace(layers=1, widths=[4, 8], sharing="none", training=BRIEF)
     study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
     study.optimize(6, show_progress=False)
@@ -148,11 +151,8 @@ class RarelyBrokenSpace(pn.MLPSpace):
         return super().suggest(trial, data)
 
 
-def test_a_proposal_that_cannot_be_put_together_does_not_stop_the_study(
-    url: str, register: Callable[[type[Space]], None]
-) -> None:
+def test_a_proposal_that_cannot_be_put_together_does_not_stop_the_study(url: str) -> None:
     """An architecture that raises while it is suggested costs at most its own trial, not the study's future."""
-    register(RarelyBrokenSpace)
     study = pn.create_study("s", space=RarelyBrokenSpace(training=BRIEF), objectives=COUNTED, storage=url)
     for _ in range(10):
         with suppress(pn.ParetonasError):
@@ -165,7 +165,7 @@ def test_a_proposal_that_cannot_be_put_together_does_not_stop_the_study(
     [
         ({"widths": 10**12}, "out_of_memory"),
         ({"norms": "none", "training": pn.TrainingSpace(epochs=1, learning_rate=1e30)}, "diverged"),
-        ({"training": pn.TrainingSpace(epochs=1, batch_size=1)}, "crashed"),
+        ({"training": pn.TrainingSpace(epochs=1, batch_size=1)}, "invalid"),
     ],
 )
 def test_evaluate_says_what_kind_of_failure_it_was(changes: dict[str, Any], kind: str) -> None:
@@ -173,6 +173,170 @@ def test_evaluate_says_what_kind_of_failure_it_was(changes: dict[str, Any], kind
     space = pn.MLPSpace(**{"layers": 1, "widths": 8, "training": BRIEF, **changes})
     candidate = space.sample(pn.DataSpec((1, 8, 8), 10))
     with pytest.raises(CandidateFailed) as caught:
-        evaluate(candidate, "digits", ("accuracy",), seed=0)
+        evaluate(candidate, load_data(Digits()), ("accuracy",), seed=0)
     assert caught.value.kind == kind
     assert "\n" not in caught.value.reason
+
+
+def suggests_what_cannot_be(trial: Suggester, data: pn.DataSpec) -> pn.Candidate:
+    """Of seven ways one is a candidate."""
+    way = trial.suggest_categorical("way", list(range(7)))
+    width = trial.suggest_int("width", 1, 64)
+    blocks = [pn.Block("flatten"), pn.Block("linear", width=width)]
+    architecture = data.architecture(blocks)
+    training = pn.Training(epochs=1, finetune_epochs=1)
+    if way == 1:
+        training = pn.Training(dropout=2.0)
+    if way == 2:
+        return pn.Candidate(architecture, 1.0)
+    if way == 3:
+        return pn.Candidate("network")  # type: ignore[arg-type]
+    if way == 4:
+        return pn.Candidate(data.architecture([pn.Block("linear", width=width)]), 0.5, training)
+    if way == 5:
+        return "candidate"  # type: ignore[return-value]
+    if way == 6:
+        return pn.Candidate(ModuleArchitecture.of(f"{__name__}:fragile_factory", {"width": object()}, data))  # type: ignore[dict-item]
+    return pn.Candidate(architecture, 0.0, training)
+
+
+def test_what_a_function_makes_wrong_is_its_candidates_fault(url: str) -> None:
+    """Whatever cannot be, whether it is suggested, pruned or written, is infeasible, and the study goes on."""
+    study = pn.create_study("s", space=suggests_what_cannot_be, objectives=COUNTED, storage=url)
+    for way in range(7):
+        study.optuna.enqueue_trial({"way": way, "width": 8})
+    study.optimize(4, show_progress=False)
+    told = study.optuna.get_trials()
+    said = [told[number].user_attrs.get("failed", "") for number in range(7)]
+    assert said[0] == ""
+    assert said[1] == "invalid: dropout is at least 0 and below 1, 2.0 was given"
+    assert said[2] == "invalid: a pruning ratio is at least 0 and below 1, 1.0 was given"
+    assert said[3].startswith("invalid: a candidate is of an Architecture")
+    assert said[4].startswith("invalid: block 0 (linear) cannot take the shape")
+    assert said[5].startswith("invalid: ")
+    assert said[6].startswith(("invalid: an argument", "crashed: TypeError"))
+    assert study.pareto_front
+    assert len(study.trials) == 4
+
+
+def suggests_untrusted(trial: Suggester, data: pn.DataSpec) -> pn.Candidate:
+    """A network that the store may name and nobody trusts."""
+    del trial
+    return pn.Candidate(ModuleArchitecture.of("elsewhere:make_net", {}, data))
+
+
+def suggests_no_space(trial: Suggester, data: pn.DataSpec) -> pn.Candidate:
+    """A space that cannot be, whatever is suggested."""
+    return pn.MLPSpace(layers=(2, 1)).suggest(trial, data)
+
+
+@pytest.mark.parametrize(
+    ("function", "error"), [(suggests_untrusted, UntrustedCode), (suggests_no_space, InvalidSpace)]
+)
+def test_what_is_about_the_study_ends_it(url: str, function: Any, error: type[Exception]) -> None:
+    """No trial is spoilt by code that nobody trusts or by a space that cannot be."""
+    study = pn.create_study("s", space=function, objectives=COUNTED, storage=url)
+    with pytest.raises(error):
+        study.optimize(2, show_progress=False)
+    assert study.trials == []
+    assert study.store.open_places(study.id) == []
+
+
+def test_missing_code_ends_the_study(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that cannot import what is searched spoils no trial."""
+    file = tmp_path / "soon_gone.py"
+    file.write_text("def suggest(trial, data):\n    raise ValueError\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    study = pn.create_study(
+        "s", space={"type": "function", "function": "soon_gone:suggest"}, objectives=COUNTED, storage=url
+    )
+    file.unlink()
+    with pytest.raises(UsageError, match="there is no module 'soon_gone'"):
+        study.optimize(1, show_progress=False)
+    file.write_text("1 / 0", encoding="utf-8")
+    with pytest.raises(StudyError, match="soon_gone:suggest cannot be imported: ZeroDivisionError: division by zero"):
+        study.optimize(1, show_progress=False)
+    assert study.optuna.get_trials() == []
+
+
+# A study of which nothing succeeds
+
+
+BROKEN = {"factory": True}
+
+
+def fragile_factory(width: int) -> nn.Module:
+    """A linear classifier, unless it is broken; then the reason has the width in it."""
+    if BROKEN["factory"]:
+        msg = f"the width {width} is not what I want\nand this is why"
+        raise RuntimeError(msg)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 10))
+
+
+def moody_factory(width: int) -> nn.Module:
+    """Fails in two ways."""
+    kind = RuntimeError if width % 2 else KeyError
+    raise kind(width)
+
+
+@pytest.fixture
+def broken() -> Iterator[dict[str, bool]]:
+    BROKEN["factory"] = True
+    yield BROKEN
+    BROKEN["factory"] = True
+
+
+def test_a_factory_that_raises_is_recorded(url: str, broken: dict[str, bool]) -> None:
+    """Its exception is the trial's reason, in one line."""
+    assert broken["factory"]
+    study = pn.create_study("s", space=pn.ModuleSpace(fragile_factory, width=5), objectives=COUNTED, storage=url)
+    study.optimize(1, show_progress=False)
+    (trial,) = study.trials
+    assert trial.reason == "crashed: RuntimeError: the width 5 is not what I want"
+    assert_told_as_violated(study, trial)
+
+
+def test_ten_failures_of_one_kind_stop_the_study(url: str, broken: dict[str, bool]) -> None:
+    """The numbers in the reason do not matter. The same line tries one more, and goes on once the cause is mended."""
+    space = pn.ModuleSpace(fragile_factory, width=(1, 1000), training=BRIEF)
+    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
+    for ended in (10, 11):
+        with pytest.raises(StudyError, match=f"all {ended} trials of 's' failed in the same way.* the width .* mend"):
+            study.optimize(30, show_progress=False)
+        assert len(failed_trials(study)) == len(study.trials) == ended
+        assert study.store.open_places(study.id) == []
+    broken["factory"] = False
+    study.optimize(13, show_progress=False)
+    assert len(study.trials) == 13
+    assert len(study.pareto_front) > 0
+
+
+def test_failures_of_several_kinds_do_not_stop_the_study(url: str) -> None:
+    """Only what always fails in the same way is hopeless."""
+    space = pn.ModuleSpace(moody_factory, width=(1, 1000))
+    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
+    study.optimize(12, show_progress=False)
+    assert len(failed_trials(study)) == 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class HopelessSpace(pn.MLPSpace):
+    """Fails whenever a study asks."""
+
+    name: ClassVar = "hopeless"
+
+    def suggest(self, trial: Suggester, data: pn.DataSpec) -> pn.Candidate:
+        if isinstance(trial, optuna.Trial):
+            pn.Block("linear", width=-trial.suggest_int("width", 1, 10**6))
+        return super().suggest(trial, data)
+
+
+def test_proposals_that_always_fail_stop_the_study(url: str) -> None:
+    """A function that raises before there is a network is named too, instead of an exhausted space."""
+    study = pn.create_study("s", space=HopelessSpace(), objectives=COUNTED, storage=url)
+    with pytest.raises(
+        StudyError, match=r"all 10 trials of 's' failed in the same way, .* width of block 'linear' must"
+    ):
+        study.optimize(3, show_progress=False)
+    assert study.trials == []
+    assert study.store.open_places(study.id) == []

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 
 import paretonas as pn
 from paretonas.errors import NothingFits, StudyError, UsageError
-from paretonas.objectives import OBJECTIVES
-from paretonas.search.front import Bounds, Values, best_within, hypervolume, knee, non_dominated
+from paretonas.objectives import OBJECTIVES, objective_of
+from paretonas.search.front import Values, best, best_within, hypervolume, knee, non_dominated
 
 TWO = [OBJECTIVES["accuracy"], OBJECTIVES["parameters"]]
 THREE = [*TWO, OBJECTIVES["latency_ms"]]
+ACCURACY, MAE = OBJECTIVES["accuracy"], OBJECTIVES["mae"]
 # so few levels that ties in one, several and all objectives are common
 POINTS = st.lists(
     st.builds(
@@ -108,51 +110,122 @@ def test_knee_of_one_point_is_that_point() -> None:
     assert knee(LINE[2:], TWO) == 0
 
 
+def test_error_rates_are_logarithms_and_r2_is_plain() -> None:
+    """Half the error of a share weighs as much as half the cost; a share of variance is taken as it is."""
+    values: list[Values] = [
+        {"f1": 0.0, "r2": 0.0, "parameters": 1.0},
+        {"f1": 0.95, "r2": 0.5, "parameters": 50.0},
+        {"f1": 0.9, "r2": 0.9, "parameters": 100.0},
+        {"f1": 0.999, "r2": 0.999, "parameters": 10000.0},
+    ]
+    assert knee(values, [objective_of("f1"), OBJECTIVES["parameters"]]) == 1
+    assert knee(values, [objective_of("r2"), OBJECTIVES["parameters"]]) == 2
+
+
+def test_errors_that_are_minimised_are_logarithms() -> None:
+    """The middle of a front that falls by tenths is its knee, whatever the unit of the error."""
+    for unit in (1.0, 1000.0):
+        values: list[Values] = [{"mae": unit * 10.0**-n, "parameters": 10.0**n} for n in range(5)]
+        assert knee(values, [MAE, OBJECTIVES["parameters"]]) == 2
+
+
+def test_any_number_of_quality_objectives_makes_a_front() -> None:
+    """With two tasks at once a point stays on the front if it is best in either of them."""
+    objectives = [objective_of(name) for name in ("digit.accuracy", "parity.accuracy", "parameters")]
+    values: list[Values] = [
+        {"digit.accuracy": 0.9, "parity.accuracy": 0.5, "parameters": 10.0},
+        {"digit.accuracy": 0.5, "parity.accuracy": 0.9, "parameters": 10.0},
+        {"digit.accuracy": 0.5, "parity.accuracy": 0.5, "parameters": 10.0},
+        {"digit.accuracy": 0.95, "parity.accuracy": 0.95, "parameters": 20.0},
+    ]
+    assert non_dominated(values, objectives) == [0, 1, 3]
+    assert best(values, objectives[0]) == 3
+
+
+def test_best_follows_the_direction_of_the_metric() -> None:
+    """The highest share, the lowest error; of equal ones the one with the fewest parameters."""
+    values: list[Values] = [
+        {"accuracy": 0.9, "mae": 0.3, "parameters": 30.0},
+        {"accuracy": 0.9, "mae": 0.1, "parameters": 20.0},
+        {"accuracy": 0.8, "mae": 0.1, "parameters": 10.0},
+    ]
+    assert (best(values, ACCURACY), best(values, MAE)) == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("bounds", "expected"),
     [
-        (Bounds(max_latency_ms=0.2), 2),
-        (Bounds(max_latency_ms=0.15), 0),
-        (Bounds(max_parameters=999), 1),
-        (Bounds(max_parameters=100), 1),
-        (Bounds(max_macs=149), 0),
-        (Bounds(min_accuracy=0.6), 1),
-        (Bounds(min_accuracy=0.75), 1),
-        (Bounds(max_parameters=1000, max_latency_ms=0.25), 2),
-        (Bounds(max_macs=1000, max_latency_ms=0.25), 0),
-        (Bounds(min_accuracy=0.6, max_latency_ms=0.25), 2),
-        (Bounds(max_latency_ms=0.3, max_parameters=500, max_macs=500, min_accuracy=0.7), 1),
+        ({"latency_ms": 0.2}, 2),
+        ({"latency_ms": 0.15}, 0),
+        ({"parameters": 999}, 1),
+        ({"parameters": 100}, 1),
+        ({"macs": 149}, 0),
+        ({"accuracy": 0.6}, 1),
+        ({"accuracy": 0.75}, 1),
+        ({"parameters": 1000, "latency_ms": 0.25}, 2),
+        ({"macs": 1000, "latency_ms": 0.25}, 0),
+        ({"accuracy": 0.6, "latency_ms": 0.25}, 2),
+        ({"latency_ms": 0.3, "parameters": 500, "macs": 500, "accuracy": 0.7}, 1),
     ],
 )
-def test_the_best_within_bounds_is_chosen(bounds: Bounds, expected: int) -> None:
+def test_the_best_within_bounds_is_chosen(bounds: Values, expected: int) -> None:
     """The most accurate point within all bounds; under an accuracy alone the one with the fewest parameters."""
-    assert best_within(LINE, bounds) == expected
+    assert best_within(LINE, bounds, ACCURACY) == expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"), [({"mae": 0.35}, 1), ({"mae": 0.35, "parameters": 500}, 2), ({"parameters": 10}, 0)]
+)
+def test_an_error_is_bounded_from_above(bounds: Values, expected: int) -> None:
+    """A bound on a metric to minimise is the most it may be, and the best within bounds has the least error."""
+    values: list[Values] = [
+        {"mae": 0.4, "parameters": 10},
+        {"mae": 0.3, "parameters": 50},
+        {"mae": 0.1, "parameters": 500},
+    ]
+    assert best_within(values, bounds, MAE) == expected
 
 
 @pytest.mark.parametrize(
     ("bounds", "parts"),
     [
-        (Bounds(max_latency_ms=0.05), ("latency_ms <= 0.05", "latency_ms 0.1")),
-        (Bounds(max_parameters=9), ("parameters <= 9", "parameters 10")),
-        (Bounds(max_macs=0), ("macs <= 0", "macs 20")),
-        (Bounds(min_accuracy=1.01), ("accuracy >= 1.01", "accuracy 1")),
+        ({"latency_ms": 0.05}, ("latency_ms <= 0.05", "latency_ms 0.1")),
+        ({"parameters": 9}, ("parameters <= 9", "parameters 10")),
+        ({"macs": 0}, ("macs <= 0", "macs 20")),
+        ({"accuracy": 1.01}, ("accuracy >= 1.01", "accuracy 1")),
         (
-            Bounds(max_parameters=90, min_accuracy=0.7),
+            {"parameters": 90, "accuracy": 0.7},
             ("parameters <= 90", "accuracy >= 0.7", "accuracy 0.75", "parameters 100"),
         ),
     ],
 )
-def test_bounds_that_nothing_satisfies_name_the_nearest_point(bounds: Bounds, parts: tuple[str, ...]) -> None:
+def test_bounds_that_nothing_satisfies_name_the_nearest_point(bounds: Values, parts: tuple[str, ...]) -> None:
     """The error repeats what was wanted and gives the figures of the point that misses it by the least share."""
     with pytest.raises(NothingFits) as caught:
-        best_within(LINE, bounds)
+        best_within(LINE, bounds, ACCURACY)
     assert all(part in str(caught.value) for part in parts)
 
 
 def test_a_bound_on_what_was_not_measured_is_refused(mixed: pn.Study) -> None:
     """A study without latency cannot answer for it, and says what it has."""
-    with pytest.raises(UsageError, match=r"did not measure latency_ms: it has accuracy, macs, parameters"):
+    with pytest.raises(UsageError, match=r"did not measure latency_ms: it has accuracy, parameters, macs"):
         mixed.pick(max_latency_ms=1.0)
+    with pytest.raises(UsageError, match="did not measure mae"):
+        mixed.pick(within={"mae": 1.0})
+
+
+@pytest.mark.parametrize("bound", ["0.9", None, True, math.nan])
+def test_a_bound_is_a_number(small: pn.Study, bound: Any) -> None:
+    """What is none is named with its measure."""
+    with pytest.raises(UsageError, match=r"a bound is a number, .* was given for accuracy"):
+        small.pick(within={"accuracy": bound})
+
+
+def test_a_measure_is_bounded_once(small: pn.Study) -> None:
+    """Bounds by their own names and within are the same; both at once are refused."""
+    assert small.pick(within={"parameters": 500}).number == small.pick(max_parameters=500).number
+    with pytest.raises(UsageError, match="bounded once, parameters was bounded twice"):
+        small.pick(max_parameters=500, within={"parameters": 500})
 
 
 def test_the_front_of_a_study_is_sorted_and_undominated(small: pn.Study) -> None:

@@ -36,7 +36,7 @@ def bash(text: str, folder: Path) -> str:
 
 def test_every_block_is_run() -> None:
     """A new block in the README needs a test here."""
-    assert len(BLOCKS) == 9
+    assert len(BLOCKS) == 10
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,14 @@ def test_script_searches_and_loads(tmp_path: Path) -> None:
         "net.safetensors",
     ]
     assert "Network" in run([sys.executable, "-c", f"{line}print(type(model).__name__)"], tmp_path)
+
+
+def test_data_and_spaces_can_be_looked_at(tmp_path: Path) -> None:
+    """The data sets with their fields, and the genes of a space with random networks."""
+    out = bash(block("sh", "paretonas tasks"), tmp_path)
+    assert "mnist1d" in out
+    assert "stage0.width" in out
+    assert "global_average_pool" in out
 
 
 def test_study_file_runs(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from sqlalchemy import make_url
 
 import paretonas as pn
 from paretonas.errors import StoreError
+from paretonas.objectives import Digits
 from paretonas.storage import Store
+from paretonas.storage.migrations import STEPS
 
 
 def file_of(store: Store) -> Path:
@@ -106,15 +108,15 @@ def test_learning_curves_stand_in_the_database(small: pn.Study) -> None:
     for trial in small.trials:
         found = rows(
             small.store,
-            "SELECT phase, number, loss, accuracy, seconds FROM paretonas_epochs WHERE evaluation_id = ? ORDER BY id",
+            "SELECT phase, number, loss, score, seconds FROM paretonas_epochs WHERE evaluation_id = ? ORDER BY id",
             trial.evaluation.id,
         )
         pruned = trial.candidate.deployed != trial.candidate.architecture
         assert [row[:2] for row in found] == [("train", 0), *([("finetune", 0)] if pruned else [])]
         assert found == [
-            (point.phase, point.number, point.loss, point.accuracy, point.seconds) for point in trial.learning_curve
+            (point.phase, point.number, point.loss, point.score, point.seconds) for point in trial.learning_curve
         ]
-        assert all(loss > 0 and 0 <= accuracy <= 1 and seconds > 0 for _, _, loss, accuracy, seconds in found)
+        assert all(loss > 0 and 0 <= score <= 1 and seconds > 0 for _, _, loss, score, seconds in found)
 
 
 def test_failures_stand_in_the_database(mixed: pn.Study) -> None:
@@ -337,7 +339,7 @@ def test_tables_of_a_newer_release_are_refused(url: str) -> None:
     store = Store(url)
     change(file_of(store), "UPDATE paretonas_schema SET version = 99")
     message = refusal(url)
-    assert "tables of version 99, this paretonas knows version 1" in message
+    assert "tables of version 99, this paretonas knows versions up to 2" in message
 
 
 def test_optunas_tables_of_another_release_are_refused(url: str) -> None:
@@ -364,3 +366,106 @@ def test_a_database_that_is_damaged_later_is_one_sentence(url: str) -> None:
         study.optimize(1, show_progress=False)
     assert "\n" not in str(caught.value)
     assert "no such table" in str(caught.value)
+
+
+# Tables of an earlier release
+
+
+@pytest.fixture
+def old(url: str) -> str:
+    """A store that version 1 of the tables and of the definition made: a study of two trials (tests/version1.sql)."""
+    script = Path(__file__).with_name("version1.sql").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(make_url(url).database or "")) as connection:
+        connection.executescript(script)
+    return url
+
+
+def test_a_store_of_version_1_is_brought_up_to_date(old: str) -> None:
+    """Trials, values and learning curves are what they were, and the version is the present one."""
+    study = pn.load_study(storage=old)
+    assert [trial.values for trial in study.trials] == [
+        {"accuracy": 0.6, "parameters": 542, "macs": 518},
+        {"accuracy": 0.3, "parameters": 162, "macs": 148},
+    ]
+    assert [(point.phase, point.number) for point in study.trials[0].learning_curve] == [
+        ("train", 0),
+        ("train", 1),
+        ("finetune", 0),
+    ]
+    assert [trial.learning_curve[-1].score for trial in study.trials] == [0.6, 0.3]
+    assert study.trials[0].test_metrics() == {"test_accuracy": pytest.approx(0.59166667)}
+    assert study.definition.task == Digits()
+    assert study.definition.objectives == ("accuracy", "parameters")
+    assert rows(study.store, "SELECT version FROM paretonas_schema") == [(2,)]
+
+
+def test_a_study_of_version_1_goes_on(old: str) -> None:
+    """The same call in this release opens it and adds to it."""
+    space = pn.MLPSpace(
+        layers=1, widths=[4, 8], activations=["relu"], training=pn.TrainingSpace(epochs=2, finetune_epochs=1)
+    )
+    study = pn.create_study("old", space=space, objectives=["accuracy", "parameters"], storage=old)
+    for known in study.trials:
+        study.optuna.enqueue_trial(study.optuna.get_trials()[known.number].params)
+    study.optimize(3, show_progress=False)
+    assert [trial.state for trial in study.trials] == ["complete"] * 3
+    assert len({trial.candidate.key for trial in study.trials}) == 3
+    assert study.trials[2].learning_curve
+    assert [told.user_attrs.get("duplicate_of") for told in study.optuna.get_trials()[:4]] == [None, None, 0, 1]
+
+
+def test_keys_of_version_1_are_those_of_this_release(old: str) -> None:
+    """Candidates and networks are found under their keys, with all their numbers, and no other network is left."""
+    found = rows(Store(old), "SELECT candidate, key, architecture_key, deployed_key FROM paretonas_evaluations")
+    networks = dict(rows(Store(old), "SELECT key, description FROM paretonas_architectures"))
+    used = set()
+    for text, *keys in found:
+        candidate = pn.Candidate.from_json(json.loads(text))
+        assert json.loads(text) == candidate.to_json()
+        assert keys == [candidate.key, candidate.architecture.key, candidate.deployed.key]
+        used |= set(keys[1:])
+        for network in (candidate.architecture, candidate.deployed):
+            assert json.loads(networks[network.key]) == network.to_json()
+    assert networks.keys() == used
+
+
+def test_a_candidate_of_version_1_that_cannot_be_read_stays(old: str) -> None:
+    """It keeps its row, and the others are brought up to date."""
+    file = Path(make_url(old).database or "")
+    change(file, "UPDATE paretonas_evaluations SET candidate = replace(candidate, 'linear', 'curve') WHERE id = 1")
+    with closing(sqlite3.connect(file)) as connection:
+        query = "SELECT * FROM paretonas_evaluations ORDER BY id"
+        before = connection.execute(query).fetchall()
+        Store(old)
+        after = connection.execute(query).fetchall()
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+    assert len(rows(Store(old), "SELECT key FROM paretonas_architectures")) == 4
+
+
+def test_equal_candidates_of_version_1_do_not_collide(old: str) -> None:
+    """The first has the key, the second stays as it was."""
+    change(
+        Path(make_url(old).database or ""),
+        "UPDATE paretonas_evaluations SET candidate = (SELECT candidate FROM paretonas_evaluations WHERE id = 1)",
+    )
+    keys = rows(Store(old), "SELECT key FROM paretonas_evaluations ORDER BY id")
+    first = pn.load_study(storage=old).trials[0].candidate
+    assert keys == [(first.key,), ("873b9aeddba4e32df55847cd262c34a5",)]
+
+
+def test_an_old_store_that_many_open_at_once_is_migrated_once(old: str) -> None:
+    """Each has a connection of its own; whoever comes second waits and finds nothing to do."""
+    with ThreadPoolExecutor(8) as pool:
+        lengths = pool.map(lambda _: len(Store(old).curve(1)), range(8))
+        assert list(lengths) == [3] * 8
+    assert rows(Store(old), "SELECT version FROM paretonas_schema") == [(2,)]
+
+
+def test_a_migration_that_fails_changes_nothing(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is one transaction: the version and the tables stay together."""
+    monkeypatch.setitem(STEPS, 1, (*STEPS[1], "ALTER TABLE nowhere RENAME COLUMN accuracy TO score"))
+    with pytest.raises(StoreError, match="no such table: nowhere"):
+        Store(old)
+    monkeypatch.undo()
+    assert pn.load_study(storage=old).trials[0].learning_curve[0].score == pytest.approx(0.40555556)

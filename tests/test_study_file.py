@@ -8,6 +8,7 @@ import pytest
 
 import paretonas as pn
 from paretonas.errors import UsageError
+from paretonas.objectives import Table
 from paretonas.search.definition import differences
 from paretonas.search.study_file import KINDS, StudyFile
 
@@ -68,7 +69,14 @@ def test_an_empty_file_is_the_default_job(tmp_path: Path) -> None:
         ("trials = 'many'", "trials of .* must be a whole number, 'many' was given"),
         ("trials = true", "trials of .* must be a whole number, True was given"),
         ("space = 'conv'", "space of .* must be a table"),
-        ("[space]\nlayers = 2", "unknown search space None: there is conv, mlp"),
+        ("[space]\nlayers = 2", "a space needs a type: there is conv, mlp"),
+        ("task = 3", "task of .* must be a word, or a table with a type and the task's fields, 3 was given"),
+        ("task = 'digit'", "unknown task 'digit': did you mean 'digits'"),
+        ("[task]\nfile = 'x.csv'", "a task needs a type, .* was given: there is digits"),
+        ("[task]\ntype = 'tabel'", "unknown task 'tabel': did you mean 'table'"),
+        ("[task]\ntype = 'table'\ntraget = 'y'", "unknown field of task 'table' 'traget': did you mean 'target'"),
+        ("[task]\ntype = 'table'\ntarget = 'y'", "task 'table' needs file"),
+        ("[task]\ntype = 'table'\ntarget = 'y'\nfile = 3", "file of task 'table' must be a path, 3 was given"),
         ("[space]\ntype = 'conv'\nwdths = 2", "unknown field of ConvSpace 'wdths': did you mean 'widths'"),
         ("[space]\ntype = 'conv'\nlayers = { low = 3, high = 2 }", "ConvSpace.layers: .*swap its ends"),
         ("[space]\ntype = 'conv'\nlayers = { low = 3 }", "ConvSpace.layers: a choice is"),
@@ -81,6 +89,34 @@ def test_what_is_wrong_is_said_in_one_sentence(tmp_path: Path, text: str, messag
     with pytest.raises(UsageError, match=message) as caught:
         StudyFile.read(written(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+def test_a_task_is_a_table_whose_paths_are_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths are taken from the study file's folder, wherever the command runs; others stay."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    text = "[task]\ntype = 'table'\nfile = '{}'\ntarget = 'y'\nignore = ['data/x.csv']"
+    for given, expected in (
+        ("data/x.csv", folder / "data/x.csv"),
+        ("../x.csv", tmp_path / "x.csv"),
+        ("/data/x.csv", Path("/data/x.csv")),
+        ("~/x.csv", Path.home() / "x.csv"),
+    ):
+        file = written(folder, text.format(given))
+        monkeypatch.chdir(tmp_path)
+        for where in (file, Path("studies/study.toml")):
+            task = StudyFile.read(where).task
+            assert isinstance(task, Table)
+            assert Path(str(task.file)) == expected.resolve()
+            assert task.ignore == ("data/x.csv",)
+
+
+def test_a_study_is_named_after_its_words(tmp_path: Path, url: str) -> None:
+    """Without a name a study is called after its data and its space; objectives come from the data."""
+    text = "task = 'digits_parity'\n[space]\ntype = 'mlp'"
+    study = StudyFile.read(written(tmp_path, text)).with_changes(storage=url).create()
+    assert study.name == "digits_parity-mlp"
+    assert study.definition.objectives == ("digit.accuracy", "parity.accuracy", "parameters", "latency_ms")
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path, cli: Cli) -> None:

@@ -1,0 +1,73 @@
+"""What the commands print of a study: its front, and one point of it."""
+
+import json
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .export import figures_of, unit_of
+
+if TYPE_CHECKING:
+    from .study import Study
+    from .trial import Trial
+
+
+def print_front(study: "Study", *, as_json: bool) -> None:
+    """The front as a table, and how many trials failed; or as JSON."""
+    points = study.pareto_front
+    if as_json:
+        objectives = study.definition.resolved_objectives
+        document = {
+            "study": study.name,
+            "objectives": {o.name: {"unit": o.unit, "direction": o.direction} for o in objectives},
+            "trials": len(study.trials),
+            "front": [trial.to_json() for trial in points],
+        }
+        print(json.dumps(document, indent=2))
+        return
+    failed = [trial for trial in study.trials if trial.state == "failed"]
+    if not points:
+        print(f"{study.name}: the front is empty, {len(failed)} trials failed")
+        return
+    table = Table(
+        title=f"Pareto front of {escape(study.name)}: {', '.join(study.definition.objectives)}", title_justify="left"
+    )
+    for name in ("trial", *points[0].values):
+        table.add_column(name, justify="right")
+    table.add_column("network", overflow="fold")
+    for trial in points:
+        figures = [in_figures(name, value) for name, value in trial.values.items()]
+        table.add_row(str(trial.number), *figures, escape(str(trial.architecture)))
+    console().print(table)
+    if failed:
+        print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
+
+
+def print_pick(trial: "Trial", *, as_json: bool) -> None:
+    """One point with its units, now also on the test split; or as JSON."""
+    figures = figures_of(trial)
+    if as_json:
+        print(json.dumps({**trial.to_json(), "values": figures}, indent=2))
+        return
+    table = Table(title=f"Trial {trial.number} of {escape(trial.study.name)}", show_header=False)
+    for name, value in figures.items():
+        table.add_row(name, in_figures(name, value), unit_of(name))
+    table.add_row("pruning", f"{trial.candidate.pruning:.2f}", "share of each layer's channels that left")
+    table.add_row("seed", str(trial.evaluation.seed), "")
+    table.add_row("network", escape(str(trial.architecture)), "")
+    console().print(table)
+
+
+def in_figures(name: str, value: float) -> str:
+    """A measured value for people."""
+    if name in ("parameters", "macs"):
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if 0.01 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
+
+
+def console() -> Console:
+    """Standard output, wide enough for a table where it is no terminal."""
+    terminal = Console(emoji=False)
+    return terminal if terminal.is_terminal else Console(width=140, emoji=False)
