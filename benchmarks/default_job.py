@@ -55,7 +55,7 @@ def side_paretonas() -> dict[str, float]:
         "repeated": len(keys) - len(set(keys)),
         "front": len(front),
         "span": max(parameters) / min(parameters),
-        "test_accuracy": study.pick("best").test_accuracy(),
+        "test_accuracy": study.pick("best").test_metrics()["test_accuracy"],
     }
 
 

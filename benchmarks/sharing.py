@@ -15,18 +15,16 @@ import torch
 from torch import nn
 
 import paretonas as pn
-from paretonas.objectives import TASKS, accuracy, train
+from paretonas.objectives import Digits, quality, train
 
-TASK = TASKS["digits"]
+DATA = Digits().load()
 
 
 def network_of(depth: int, seed: int, *, one_norm: bool) -> nn.Module:
     """A network whose second convolution is used ``depth`` times."""
     first = pn.Block("conv", width=24)
     blocks = (first, first, *(pn.Block("conv", width=24, shares=1) for _ in range(depth - 1)), pn.Block("max_pool"))
-    architecture = pn.Architecture(
-        TASK.spec.input_shape, (*blocks, pn.Block("global_average_pool")), (pn.Head(TASK.spec.classes),)
-    )
+    architecture = DATA.spec.architecture([*blocks, pn.Block("global_average_pool")])
     network = pn.build(architecture, seed=seed)
     if one_norm:
         shared = network.get_submodule("block1")
@@ -41,16 +39,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each way (default 5)")
     seeds = parser.parse_args().seeds
     torch.set_num_threads(1)
-    data = TASK.load()
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, n = {seeds}")
     for depth in (2, 4, 6):
         for one_norm in (False, True):
             scores = []
             for seed in range(seeds):
                 network = network_of(depth, seed, one_norm=one_norm)
-                for _ in train(network, data, pn.Training(), seed=seed):
+                for _ in train(network, DATA, pn.Training(), seed=seed):
                     pass
-                scores.append(accuracy(network, data.validation))
+                scores.append(quality(network, DATA.validation, DATA, ["accuracy"])["accuracy"])
             way = "one normalisation for all" if one_norm else "one normalisation each   "
             print(f"{depth} uses, {way}: {statistics.mean(scores):.4f} ({min(scores):.4f} to {max(scores):.4f})")
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import paretonas as pn
-from paretonas.objectives import TASKS
+from paretonas.objectives import Split, as_task
 
 STEPS = 40
 SEEDS = (1, 5, 6, 10)
@@ -43,17 +43,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each way (default 5)")
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
-    task = TASKS["digits"]
-    train = task.load().train
+    data = as_task("digits").load()
+    assert isinstance(data.train, Split)
+    assert isinstance(data.train.y, torch.Tensor)
+    x, y = data.train.x[:64], data.train.y[:64]
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, n = {repeats}")
     for seed in SEEDS:
-        architecture = pn.ConvSpace().sample(task.spec, seed=seed).architecture
+        architecture = pn.ConvSpace().sample(data.spec, seed=seed).architecture
         ratios: dict[tuple[bool, bool], list[float]] = {}
         for _ in range(repeats):
             times = {
-                (fused, last): step_ms(
-                    pn.build(architecture, seed=0), train.x[:64], train.y[:64], fused=fused, channels_last=last
-                )
+                (fused, last): step_ms(pn.build(architecture, seed=0), x, y, fused=fused, channels_last=last)
                 for fused, last in itertools.product((False, True), repeat=2)
             }
             for way, value in times.items():
