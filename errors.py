@@ -14,7 +14,7 @@ ParetonasError
 A message says the rule, what came, where, and what to do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -70,6 +70,11 @@ def one_of(what: str, given: object, known: Iterable[str], error: type[Paretonas
     """Raise ``error`` naming all there is, unless ``given`` is one of ``known``."""
     names = list(known)
     if given not in names:
-        near = get_close_matches(str(given), names, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        raise error(f"unknown {what} {given!r}: {meant}there is {', '.join(names)}")
+        raise error(f"unknown {what} {given!r}: {there_is(given, names)}")
+
+
+def there_is(given: object, names: Sequence[str]) -> str:
+    """The end of a message about a name that is not one of ``names``: the nearest of them if one is near, and all."""
+    near = get_close_matches(str(given), names, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"{meant}there is {', '.join(names)}"

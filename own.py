@@ -47,6 +47,15 @@ def trusted() -> set[str]:
     return _trusted | set(filter(None, os.environ.get(VARIABLE, "").split(",")))
 
 
+def named(thing: Any) -> str:
+    """The name of a class or function, which whoever gives the thing itself trusts; a name stays as it is."""
+    if isinstance(thing, str):
+        return thing
+    name = name_of(thing)
+    trust([name])
+    return name
+
+
 def names(data: Any) -> set[str]:
     """The names of own code in JSON data."""
     if isinstance(data, dict):

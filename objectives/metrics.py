@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import isfinite, prod
 from typing import Literal
 
 import torch
 from torch import nn
 
-from ..errors import CandidateFailed, UsageError, one_of
+from ..errors import CandidateFailed, UsageError, one_of, there_is
 from .tasks import Data, Labels, LazySplit, Split, Target
 
 Direction = Literal["maximize", "minimize"]
@@ -190,9 +189,7 @@ def check_fits(name: str, data: Data) -> None:
     """UsageError unless these data allow the metric of this name."""
     there = qualities(data)
     if name not in there:
-        near = get_close_matches(name, there, n=1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"{name!r} cannot be measured on these data: {meant}there is {', '.join(there)}")
+        raise UsageError(f"{name!r} cannot be measured on these data: {there_is(name, there)}")
 
 
 def _judge(name: str, data: Data) -> tuple[Target, Metric]:

@@ -35,9 +35,7 @@ class Block:
     def __init__(
         self, op: str | type[nn.Module], /, *, follows: int | None = None, shares: int | None = None, **args: Scalar
     ) -> None:
-        if not isinstance(op, str):
-            own.trust([own.name_of(op)])
-            op = own.name_of(op)
+        op = own.named(op)
         for what, index in (("shares", shares), ("follows", follows)):
             if index is not None and type(index) is not int:
                 raise InvalidArchitecture(f"{what} is the index of an earlier block, {index!r} was given")

@@ -106,12 +106,10 @@ class ConvSpace(Space):
         count = min(self.gene(trial, "stages", "stages"), layers)
         stages = [layer * count // layers for layer in range(layers)]
         hidden = self.gene(trial, "hidden_layers", "hidden_layers")
-        width_per = self.per_gene(trial, "width_per", stages, varied=self.varies("widths"))
-        widths = self.width_genes(trial, width_per, stages)
+        widths = self.genes_per(trial, "widths", "width", "width_per", stages)
         norm = self.gene(trial, "norms", "norm")
         activations = self.activation_genes(trial, [*stages, *[count] * hidden])
-        kernel_per = self.per_gene(trial, "kernel_per", stages, varied=self.varies("kernels"))
-        kernels = self.layer_genes(trial, "kernels", "kernel", kernel_per, stages)
+        kernels = self.genes_per(trial, "kernels", "kernel", "kernel_per", stages)
         strides, pools, side = self._sizes(trial, stages, max(data.input_shape[1:]))
         kinds = self._kinds(trial, [data.input_shape[0], *widths], strides)
         readout = self._readout(trial, side)
@@ -143,21 +141,20 @@ class ConvSpace(Space):
         def op(word: str) -> str:
             return READOUTS[word if side > 1 else "average"]
 
-        return op(self.gene_with_effect(trial, "readout", "readout", op))
+        return self.effect_of_gene(trial, "readout", "readout", op)
 
     def _sizes(self, trial: Suggester, stages: Sequence[int], side: int) -> tuple[list[int], list[str], int]:
         """The stride of each layer, the pooling behind it, and the side of the last map."""
-        stem = self.gene_with_effect(trial, "stem_stride", "stem_stride", lambda stride: min(stride, side))
-        pooling = self.gene_with_effect(trial, "pooling", "pooling", lambda word: sizes(stages, side, word, stem))
-        return sizes(stages, side, pooling, stem)
+        stem = self.effect_of_gene(trial, "stem_stride", "stem_stride", lambda stride: min(stride, side))
+        return self.effect_of_gene(trial, "pooling", "pooling", lambda word: sizes(stages, side, word, stem))
 
     def _kinds(self, trial: Suggester, widths: Sequence[int], strides: Sequence[int]) -> list[tuple[str, Json]]:
         """The op of each layer, and the numbers that it alone has. widths: of the input and of each layer."""
         steps = list(pairwise(widths))
         kind = self.gene_with_effect(trial, "blocks", "block", lambda kind: kind if len(steps) > 1 else "conv")
         if kind == "conv":
-            groups = self.gene_with_effect(trial, "groups", "groups", lambda n: dividing(n, steps))
-            return [("conv", {"groups": number}) for number in dividing(groups, steps)]
+            groups = self.effect_of_gene(trial, "groups", "groups", lambda n: dividing(n, steps))
+            return [("conv", {"groups": number}) for number in groups]
         own = self._own_numbers(trial, kind, steps[1:])
         if kind in SKIPS:
             for numbers, (before, width), stride in zip(own, steps[1:], strides[1:], strict=True):
@@ -172,18 +169,18 @@ class ConvSpace(Space):
             def kernels(word: str) -> list[str]:
                 return ["own" if before == 1 else word for before, _ in steps]  # one channel's own is shared by all
 
-            word = self.gene_with_effect(trial, "depthwise_kernels", "depthwise_kernels", kernels)
-            return [{"kernels": each} for each in kernels(word)]
+            words = self.effect_of_gene(trial, "depthwise_kernels", "depthwise_kernels", kernels)
+            return [{"kernels": word} for word in words]
 
         def widened(times: float) -> list[int]:
             return [max(1, round(times * before)) for before, _ in steps]
 
-        hidden = widened(self.gene_with_effect(trial, "expansions", "expansion", widened))
+        hidden = self.effect_of_gene(trial, "expansions", "expansion", widened)
 
         def squeezed(share: float) -> list[int]:
             return [max(1, round(share * width)) if share else 0 for width in hidden]
 
-        units = squeezed(self.gene_with_effect(trial, "squeeze", "squeeze", squeezed))
+        units = self.effect_of_gene(trial, "squeeze", "squeeze", squeezed)
         return [{"hidden": width, "squeeze": number} for width, number in zip(hidden, units, strict=True)]
 
 

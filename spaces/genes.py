@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import InvalidSpace, one_of
 from .architecture import Json
 from .choices import Choice, Rule, Suggester, as_choice, suggest, values_of
 
 MANY = 256  # values of a range that are looked at one by one
+Effect = TypeVar("Effect")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,10 @@ class Genes:
         ends = values if len(values) <= MANY else (values[0], values[-1])
         first = effect(values[0])
         return self.gene(trial, field, name) if any(effect(value) != first for value in ends[1:]) else values[0]
+
+    def effect_of_gene(self, trial: Suggester, field: str, name: str, effect: Callable[[Any], Effect]) -> Effect:
+        """What comes of the value that ``gene_with_effect`` gives."""
+        return effect(self.gene_with_effect(trial, field, name, effect))
 
     def to_json(self) -> Json:
         return {name: self.choice(name).to_json() for name in self.rules}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from ..errors import InvalidSpace
@@ -11,7 +10,6 @@ from .block import Block
 from .blocks import ACTIVATIONS, NORMS_1D
 from .candidate import Candidate
 from .choices import ChoiceLike, Options, Real, Suggester, Whole, Words
-from .shape_rules import SHAPE_RULES
 from .space import MOST_LAYERS, SLOPE, TRUNK, Space
 
 
@@ -64,23 +62,21 @@ class MLPSpace(Space):
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:
         if data.vocabulary is not None:
             raise InvalidSpace("an MLPSpace takes numbers, the data are tokens: use TransformerSpace")
-        blocks, width = self._entry(trial, data)
+        blocks = self._entry(trial, data)
         layers = self.gene(trial, "layers", "layers")
         if layers:
             blocks += self._layers(trial, [0] * layers)
-            blocks = self.sharing_gene(trial, blocks, width, [0] * len(blocks))
+            blocks = self.sharing_gene(trial, blocks, data.input_shape[0], [0] * len(blocks))
         architecture = self.network(trial, blocks, data)
         return self.candidate(trial, architecture, self.pruning_gene(trial, architecture), data=data)
 
-    def _entry(self, trial: Suggester, data: DataSpec) -> tuple[list[Block], int]:
-        """What makes a row of numbers of the input, and how many they are."""
+    def _entry(self, trial: Suggester, data: DataSpec) -> list[Block]:
+        """What makes a row of numbers of the input."""
         if not data.categories:
-            return [Block("flatten")] if len(data.input_shape) > 1 else [], prod(data.input_shape)
+            return [Block("flatten")] if len(data.input_shape) > 1 else []
         most = max(data.categories)
-        features = self.gene_with_effect(trial, "embedding_widths", "embedding_width", lambda width: min(width, most))
-        codes = ",".join(map(str, data.categories))
-        block = Block("columns", categories=codes, features=min(features, most))
-        return [block], SHAPE_RULES["columns"](data.input_shape, block.args)[0]
+        features = self.effect_of_gene(trial, "embedding_widths", "embedding_width", lambda width: min(width, most))
+        return [Block("columns", categories=",".join(map(str, data.categories)), features=features)]
 
     def _layers(self, trial: Suggester, layers: Sequence[int]) -> list[Block]:
         """The hidden layers. What has no effect on a single layer, or on residual blocks, is not asked for."""
@@ -88,7 +84,7 @@ class MLPSpace(Space):
         per = "network" if residual else self.per_gene(trial, "width_per", layers, varied=self.varies("widths"))
         norm = self.gene(trial, "norms", "norm")
         activations = self.activation_genes(trial, layers)
-        widths = self.width_genes(trial, per, layers)
+        widths: list[int] = self.layer_genes(trial, "widths", "width", per, layers)
         blocks = [
             Block("linear", width=width, norm=norm, activation=activation)
             for width, activation in zip(widths, activations, strict=True)
@@ -99,7 +95,7 @@ class MLPSpace(Space):
         def units(ratio: float) -> int:
             return max(1, round(ratio * widths[0]))
 
-        hidden = units(self.gene_with_effect(trial, "ratios", "ratio", units))
+        hidden = self.effect_of_gene(trial, "ratios", "ratio", units)
         return blocks[:1] + [
             Block("residual_linear", hidden=hidden, norm=norm, activation=activation) for activation in activations[1:]
         ]

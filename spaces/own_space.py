@@ -41,10 +41,8 @@ class ModuleSpace(Space):
         training: TrainingSpace = TrainingSpace(),  # noqa: B008 - frozen
         **genes: ChoiceLike,
     ) -> None:
-        if not isinstance(factory, str):
-            own.trust([own.name_of(factory)])
-            factory = own.name_of(factory)
-        elif not own.is_own(factory):
+        factory = own.named(factory)
+        if not own.is_own(factory):
             raise InvalidSpace(f"a factory is named as in 'my.module:make_net', {factory!r} was given")
         for field, value in (("factory", factory), ("arguments", MappingProxyType(genes)), ("training", training)):
             object.__setattr__(self, field, value)
@@ -108,10 +106,8 @@ class FunctionSpace(Space):
         *,
         training: TrainingSpace = TrainingSpace(),  # noqa: B008 - frozen
     ) -> None:
-        if not isinstance(function, str):
-            own.trust([own.name_of(function)])
-            function = own.name_of(function)
-        elif not own.is_own(function):
+        function = own.named(function)
+        if not own.is_own(function):
             raise InvalidSpace(f"a function is named as in 'my.module:suggest', {function!r} was given")
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "training", training)

@@ -121,25 +121,41 @@ def pruned_architecture(architecture: Architecture, ratio: float) -> Architectur
     Units are channels, hidden units and attention heads; at least one of each layer stays. The input, the answers, the
     width of sequences and the channels of grouped convolutions are never pruned, nor is what cannot be built.
     """
-    if ratio == 0:
-        return architecture
-    try:
-        groups = width_groups(architecture)
-    except InvalidArchitecture:  # whoever builds it hears why
+    groups = _groups_to_prune(architecture, ratio)
+    if groups is None:
         return architecture
 
     def left(block: Block, index: int) -> dict[str, int]:
         owner = architecture.owner(index)
         sizes = {name: int(block.args[name]) for name in ("width", *INNER) if name in block.args}
         return {
-            name: max(1, size - int(size * ratio))
-            for name, size in sizes.items()
-            if groups.of(owner, name) not in groups.fixed
+            name: _staying(size, ratio) for name, size in sizes.items() if groups.of(owner, name) not in groups.fixed
         }
 
     return architecture.with_blocks(
         [block.resized(**left(block, index)) for index, block in enumerate(architecture.blocks)]
     )
+
+
+def prunes(architecture: Architecture, ratio: float) -> bool:
+    """Whether ``pruned_architecture`` would be another one; asked in every trial, so without making that."""
+    groups = _groups_to_prune(architecture, ratio)
+    return groups is not None and any(
+        _staying(size, ratio) < size for group, size in groups.size.items() if group not in groups.fixed
+    )
+
+
+def _groups_to_prune(architecture: Architecture, ratio: float) -> Groups | None:
+    """None where nothing is to be pruned, or cannot be built: whoever builds it hears why."""
+    try:
+        return width_groups(architecture) if ratio else None
+    except InvalidArchitecture:
+        return None
+
+
+def _staying(size: int, ratio: float) -> int:
+    """How many units of a layer stay."""
+    return max(1, size - int(size * ratio))
 
 
 def prune(network: nn.Module, target: Architecture) -> Network:

@@ -10,6 +10,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -76,8 +77,9 @@ def write_source(architecture: Architecture, docstring: str) -> str:
 def definitions(things: Iterable[Callable[..., Any]]) -> tuple[list[str], str]:
     """The imports, and the source of classes and functions and of all that they use, in the order of their files."""
     waiting = sorted({(thing.__module__, thing.__name__) for thing in things})
-    places = dict.fromkeys([*(module.__name__ for module in SOURCES), *(place for place, _ in waiting)])
-    files = {place: _File(sys.modules[place], place) for place in places}
+    house = _house()
+    theirs = dict.fromkeys(place for place, _ in waiting if place not in house)
+    files = {**house, **{place: _File(sys.modules[place], place) for place in theirs}}
     wanted: set[tuple[str, str]] = set()
     while waiting:
         place, name = waiting.pop()
@@ -100,9 +102,11 @@ class _File:
     """The top-level definitions of one source file."""
 
     def __init__(self, module: ModuleType, name: str) -> None:
-        self._name, self._source = name, inspect.getsource(module)
-        body = ast.parse(self._source).body
+        source = inspect.getsource(module)
+        body = ast.parse(source).body
+        self._name, self._lines = name, source.encode().split(b"\n")
         self.nodes = {name: node for node in body for name in _defines(node)}
+        self._names = {name: _names_in(node) - {name} for name, node in self.nodes.items()}
         self._imports = {
             alias.asname or alias.name.split(".")[0]: (node, alias)
             for node in body
@@ -112,18 +116,19 @@ class _File:
 
     def text(self, name: str) -> str:
         """The source of a definition."""
-        text = ast.get_source_segment(self._source, self.nodes[name]) or ""
-        decorators = getattr(self.nodes[name], "decorator_list", [])
-        if decorators:
-            first = min(decorator.lineno for decorator in decorators)
-            last = self.nodes[name].end_lineno
-            text = "\n".join(self._source.splitlines()[first - 1 : last])
-        return "\n".join(line.split("  # type: ignore")[0] for line in text.split("\n"))
+        node = self.nodes[name]
+        decorators = getattr(node, "decorator_list", [])
+        first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+        lines = self._lines[first - 1 : node.end_lineno]
+        if not decorators:  # another statement or a comment may stand in its lines; columns count bytes
+            lines[-1] = lines[-1][: node.end_col_offset]
+            lines[0] = lines[0][node.col_offset :]
+        return "\n".join(line.decode().split("  # type: ignore")[0] for line in lines)
 
     def uses(self, name: str, files: dict[str, "_File"]) -> list[tuple[str, str]]:
         """The definitions, here and in the other files that are written, that a definition uses."""
-        found = [(self._name, used) for used in self._names(name) if used in self.nodes]
-        for used in self._names(name) & self._imports.keys():
+        found = [(self._name, used) for used in self._names[name] if used in self.nodes]
+        for used in self._names[name] & self._imports.keys():
             node, alias = self._imports[used]
             if isinstance(node, ast.ImportFrom) and (place := self._from(node)) in files:
                 found.append((place, alias.name))
@@ -132,7 +137,7 @@ class _File:
     def imports(self, name: str) -> list[str]:
         """The import lines that a definition needs; those among the files that are written fall away."""
         lines = []
-        for used in self._names(name) & self._imports.keys():
+        for used in self._names[name] & self._imports.keys():
             node, alias = self._imports[used]
             if isinstance(node, ast.ImportFrom):
                 place = self._from(node)
@@ -146,9 +151,6 @@ class _File:
             lines.append(ast.unparse(_with_names(node, alias)))
         return lines
 
-    def _names(self, name: str) -> set[str]:
-        return {node.id for node in ast.walk(self.nodes[name]) if isinstance(node, ast.Name)} - {name}
-
     def _from(self, node: ast.ImportFrom) -> str:
         if not node.level:
             return node.module or ""
@@ -157,6 +159,16 @@ class _File:
 
 
 _PACKAGE = SOURCES[0].__name__.rpartition(".")[0]
+
+
+@cache
+def _house() -> dict[str, _File]:
+    """The files of the house's blocks, read once; a user's own may change while the process runs."""
+    return {module.__name__: _File(module, module.__name__) for module in SOURCES}
+
+
+def _names_in(node: ast.stmt) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def _with_names(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:

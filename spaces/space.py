@@ -14,8 +14,7 @@ from .candidate import Candidate
 from .choices import Options, RandomSuggester, Suggester, values_of
 from .genes import Genes
 from .looking import GeneUse, Size, genes_of, size_of
-from .module import ModuleArchitecture
-from .pruning import width_groups
+from .pruning import prunes
 from .sharing import (
     SHARING,
     blocks_in_common,
@@ -92,9 +91,10 @@ class Space(Genes, ABC):
         values = {place: self.gene(trial, field, place + name) for place in dict.fromkeys(places)}
         return [values[place] for place in places]
 
-    def width_genes(self, trial: Suggester, width_per: str, stages: Sequence[int]) -> list[int]:
-        """The width of each layer: one gene for the network, one for each stage, or one for each layer."""
-        return self.layer_genes(trial, "widths", "width", width_per, stages)
+    def genes_per(self, trial: Suggester, field: str, name: str, per: str, stages: Sequence[int]) -> list[Any]:
+        """``layer_genes`` for the network, each stage or each layer as the field ``per`` says, asked for before."""
+        chosen = self.per_gene(trial, per, stages, varied=self.varies(field))
+        return self.layer_genes(trial, field, name, chosen, stages)
 
     def activation_genes(self, trial: Suggester, stages: Sequence[int]) -> list[str]:
         """The activation of each layer, as ``activation_per`` says; a leaky ReLU's slope is a gene beside it."""
@@ -123,10 +123,9 @@ class Space(Genes, ABC):
             return weight_owners(shapes_of, stages, sharing, sets)
 
         sharing = self.gene_with_effect(trial, "sharing", "sharing", lambda word: [owners(word, n) for n in counts])
-        sets = 1
         if sharing in ("cycle", "groups"):
-            sets = self.gene_with_effect(trial, "sets", "sets", lambda n: owners(sharing, n))
-        return with_owners(blocks, owners(sharing, sets))
+            return with_owners(blocks, self.effect_of_gene(trial, "sets", "sets", lambda n: owners(sharing, n)))
+        return with_owners(blocks, owners(sharing, 1))
 
     def _set_counts(self, most: int) -> Sequence[int]:
         """The numbers of sets that can have different effects on so many blocks."""
@@ -143,13 +142,13 @@ class Space(Genes, ABC):
         heads = heads or data.heads
         if len(heads) == 1 or "trunk" not in self.rules:
             return data.architecture(blocks, heads)
-        trunk = self.gene_with_effect(trial, "trunk", "trunk", lambda share: blocks_in_common(blocks, share))
-        return data.architecture(*part_tasks(blocks, heads, blocks_in_common(blocks, trunk)))
+        common = self.effect_of_gene(trial, "trunk", "trunk", lambda share: blocks_in_common(blocks, share))
+        return data.architecture(*part_tasks(blocks, heads, common))
 
     def pruning_gene(self, trial: Suggester, architecture: Architecture) -> float:
         """The field ``pruning``, asked for only where anything of the network can leave, otherwise 0."""
         most = max(values_of(self.choice("pruning")))
-        return float(self.gene(trial, "pruning", "pruning")) if _prunes(architecture, most) else 0.0
+        return float(self.gene(trial, "pruning", "pruning")) if prunes(architecture, most) else 0.0
 
     def candidate(
         self,
@@ -163,7 +162,7 @@ class Space(Genes, ABC):
 
         data: so that what has no effect on them is not asked for.
         """
-        pruned = _prunes(architecture, pruning)
+        pruned = prunes(architecture, pruning)
         ineffective = data.ineffective if data else ()
         return Candidate(architecture, pruning, self.training.suggest(trial, pruned=pruned, ineffective=ineffective))
 
@@ -183,17 +182,6 @@ def fits(candidate: Candidate) -> bool:
     except InvalidArchitecture:
         return False
     return True
-
-
-def _prunes(architecture: Architecture, ratio: float) -> bool:
-    """Whether ``pruned_architecture`` would be another one; asked in every trial, so without making that."""
-    if ratio == 0 or isinstance(architecture, ModuleArchitecture):
-        return False
-    try:
-        groups = width_groups(architecture)
-    except InvalidArchitecture:  # whoever tries the candidate will say why it cannot be built
-        return False
-    return any(int(size * ratio) > 0 for group, size in groups.size.items() if group not in groups.fixed)
 
 
 def _places(per: str, stages: Sequence[int]) -> list[str]:

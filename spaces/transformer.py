@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..errors import InvalidSpace
 from .architecture import DataSpec, Head
@@ -128,8 +128,8 @@ class TransformerSpace(Space):
         """The transformer blocks, each like ``layer`` but for its sizes and its activation."""
         layers = [0] * self.gene(trial, "layers", "layers")
         head_width = self.gene(trial, "head_widths", "head_width")
-        heads = self._each(trial, "heads", "heads", "heads_per", layers)
-        ratios = self._each(trial, "ratios", "ratio", "ratio_per", layers)
+        heads = self.genes_per(trial, "heads", "heads", "heads_per", layers)
+        ratios = self.genes_per(trial, "ratios", "ratio", "ratio_per", layers)
         activations = self.activation_genes(trial, layers)
         return [
             layer.replace(
@@ -138,15 +138,12 @@ class TransformerSpace(Space):
             for count, ratio, activation in zip(heads, ratios, activations, strict=True)
         ]
 
-    def _each(self, trial: Suggester, field: str, name: str, per: str, layers: list[int]) -> list[Any]:
-        """The value of a field for each layer, one for the network or one a layer as the field ``per`` says."""
-        chosen_per = self.per_gene(trial, per, layers, varied=self.varies(field))
-        return self.layer_genes(trial, field, name, chosen_per, layers)
-
     def _readout(self, trial: Suggester, length: int) -> list[Block]:
         """From a sequence of so many positions to one row, and the hidden layers behind it."""
-        readout = self.gene_with_effect(trial, "readout", "readout", lambda word: word if length > 1 else "mean")
-        blocks = [Block(READOUTS[readout if length > 1 else "mean"])]
+        readout = self.effect_of_gene(
+            trial, "readout", "readout", lambda word: READOUTS[word if length > 1 else "mean"]
+        )
+        blocks = [Block(readout)]
         count = self.gene(trial, "hidden_layers", "hidden_layers")
         activation = self.gene(trial, "hidden_activations", "hidden_activation") if count else ""
         for hidden in range(count):

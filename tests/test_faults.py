@@ -167,14 +167,14 @@ def test_a_worker_that_starts_does_not_disturb_one_at_work(file: Path, start: St
     study = pn.create_study(
         "s", space=space, objectives=["accuracy", "parameters"], storage=f"sqlite:///{file}", sampler="random"
     )
-    process = start("worker", "--storage", f"sqlite:///{file}", "--trials", "15", "--quiet")
+    process = start("worker", "--storage", f"sqlite:///{file}", "--trials", "8", "--quiet")
     deadline = time.monotonic() + PATIENCE
     taken_away = 0
     while process.poll() is None and time.monotonic() < deadline:
         taken_away += recover(study)
     assert (process.returncode, process.communicate()[1]) == (0, "")
     assert taken_away == 0
-    assert_finished(study, 15)
+    assert_finished(study, 8)
     assert in_state(study, TrialState.FAIL) == []
 
 

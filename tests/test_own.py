@@ -384,7 +384,9 @@ def test_what_is_no_space_is_refused() -> None:
         space_from_json({"type": "json:JSONDecoder"})
 
 
-def test_a_script_searches_its_own_factory_with_two_workers(module: Callable[[str, str], Any], tmp_path: Path) -> None:
+def test_a_script_searches_its_own_factory_with_two_workers(
+    module: Callable[[str, str], Any], tmp_path: Path, cli: Callable[..., Any]
+) -> None:
     """Workers are processes of their own; they find the module in the folder and may run what the script named."""
     module("my_nets", FACTORY)
     script = """
@@ -404,12 +406,11 @@ assert [trial.state for trial in study.trials] == ["complete"] * 3
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    again = [sys.executable, "-m", "paretonas", "pick", "best", "--storage", "sqlite:///nas.db"]
-    asked = subprocess.run(again, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, check=False)
+    again = ("pick", "best", "--storage", f"sqlite:///{tmp_path / 'nas.db'}")
+    asked = cli(*again)
     assert asked.returncode == 2
     assert "allow it with --trust my_nets:make_net" in asked.stderr
-    allowed = subprocess.run([*again, "--trust", "my_nets:make_net"], cwd=tmp_path, capture_output=True, check=False)
-    assert allowed.returncode == 0
+    assert cli(*again, "--trust", "my_nets:make_net").returncode == 0
 
 
 def test_a_factory_that_takes_any_name_is_asked_by_any(module: Callable[[str, str], Any]) -> None:

@@ -3,13 +3,19 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from paretonas.spaces import Network
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"^```(sh|python|toml)\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
@@ -30,8 +36,16 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def bash(text: str, folder: Path) -> str:
-    return run(["bash", "-euo", "pipefail", "-c", text], folder)
+def commands(text: str, cli: Cli) -> str:
+    """Run each line, a command of ours, in this process and folder; the standard output of all."""
+    out = ""
+    for line in text.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        assert program == "paretonas"
+        done = cli(*arguments)
+        assert done.returncode == 0, done.stderr
+        out += done.stdout
+    return out
 
 
 def test_every_block_is_run() -> None:
@@ -45,14 +59,15 @@ def default_job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("default")
     install, job = block("sh", "pip install . &&").strip().split(" && ")
     assert install == "pip install ."
-    assert "Pareto front of digits-conv" in bash(job, folder)
+    assert "Pareto front of digits-conv" in run(["bash", "-euo", "pipefail", "-c", job], folder)
     return folder
 
 
-def test_default_job_reaches_its_promise(default_job: Path) -> None:
+def test_default_job_reaches_its_promise(default_job: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """30 networks, a front of 5 points over a factor of 10 in parameters, and 0.97 on the test split."""
-    front = json.loads(bash("paretonas front --json", default_job))
-    best = json.loads(bash("paretonas pick best --json", default_job))
+    monkeypatch.chdir(default_job)
+    front = json.loads(commands("paretonas front --json", cli))
+    best = json.loads(commands("paretonas pick best --json", cli))
     parameters = [point["values"]["parameters"] for point in front["front"]]
     assert front["trials"] == 30
     assert len(parameters) >= 5
@@ -60,16 +75,17 @@ def test_default_job_reaches_its_promise(default_job: Path) -> None:
     assert best["values"]["test_accuracy"] >= 0.97
 
 
-def test_picked_network_works_without_paretonas(default_job: Path) -> None:
+def test_picked_network_works_without_paretonas(default_job: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The export of the README classifies a batch in an interpreter that cannot import paretonas."""
-    out = bash(block("sh", "paretonas pick knee"), default_job)
+    monkeypatch.chdir(default_job)
+    out = commands(block("sh", "paretonas pick knee"), cli)
     assert "test_accuracy" in out
     blocked = "import sys\nsys.modules['paretonas'] = None\n"
     scores = run([sys.executable, "-c", blocked + block("python", "# in out/")], default_job / "out")
     assert re.match(r"tensor\(\[\d, \d, \d, \d, \d\]\)", scores)
 
 
-def test_script_searches_and_loads(tmp_path: Path) -> None:
+def test_script_searches_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script of the README runs, and the one line of another project gives its network."""
     script, line = block("python", "create_study"), block("python", "load_model")
     assert "parameters" in run([sys.executable, "-c", script], tmp_path)
@@ -78,21 +94,25 @@ def test_script_searches_and_loads(tmp_path: Path) -> None:
         "net.py",
         "net.safetensors",
     ]
-    assert "Network" in run([sys.executable, "-c", f"{line}print(type(model).__name__)"], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(line, names)  # noqa: S102
+    assert isinstance(names["model"], Network)
 
 
-def test_data_and_spaces_can_be_looked_at(tmp_path: Path) -> None:
+def test_data_and_spaces_can_be_looked_at(cli: Cli) -> None:
     """The data sets with their fields, and the genes of a space with random networks."""
-    out = bash(block("sh", "paretonas tasks"), tmp_path)
+    out = commands(block("sh", "paretonas tasks"), cli)
     assert "mnist1d" in out
     assert "stage0.width" in out
     assert "global_average_pool" in out
 
 
-def test_study_file_runs(tmp_path: Path) -> None:
+def test_study_file_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The study file of the README gives a front of what it asks for."""
     (tmp_path / "study.toml").write_text(block("toml", "[space]"), encoding="utf-8")
-    document = json.loads(bash(f"{block('sh', 'study.toml').strip()} --json", tmp_path))
+    monkeypatch.chdir(tmp_path)
+    document = json.loads(commands(f"{block('sh', 'study.toml').strip()} --json", cli))
     assert document["study"] == "from-file"
     assert document["trials"] == 6
     assert set(document["objectives"]) == {"accuracy", "parameters"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import silence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -28,8 +29,6 @@ from paretonas.spaces import (
     write_source,
 )
 from paretonas.spaces.blocks import ACTIVATIONS
-from paretonas.spaces.builder import in_widths
-from paretonas.spaces.pruning import tensor_axes
 
 GRAY, COLOUR, ROW = DataSpec((1, 8, 8), 10), DataSpec((3, 9, 8), 4), DataSpec((16,), 3)
 # narrow and wide, as many as the colours and 1: widths that meet those of the input share and prune in special ways
@@ -108,6 +107,7 @@ def prunes_to_what_is_deployed(candidate: Candidate) -> None:
 def pruning_silent_channels_changes_nothing(candidate: Candidate) -> None:
     """Where the channels that leave gave 0, the pruned network gives the same outputs."""
     network = build(candidate.architecture, seed=0).eval()
+    assert isinstance(network, Network)
     silence(network, candidate.deployed)
     x, _ = examples(candidate.architecture)
     torch.testing.assert_close(prune(network, candidate.deployed)(x), network(x))
@@ -227,20 +227,6 @@ def examples(architecture: Architecture) -> tuple[torch.Tensor, torch.Tensor]:
 
 def tensor_shapes(network: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in network.state_dict().items()}
-
-
-def silence(network: nn.Module, deployed: Architecture) -> None:
-    """Set to 0 what the last units of each layer give, as many as leave; every activation there is keeps 0."""
-    assert isinstance(network, Network)
-    state, widths = network.state_dict(), in_widths(deployed)
-    for index, block in enumerate(deployed.blocks):
-        if block.shares is not None:
-            continue
-        for name, axes in tensor_axes(network.architecture, index).items():
-            number, growth = axes.get(0, ("width", 0))
-            left = widths[index] if number == "in_width" else int(block.args.get(number, 0))
-            if growth and "running" not in name:
-                state[f"block{index}.{name}"][left * growth :] = 0
 
 
 def execute(source: str) -> nn.Module:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import parts
 from torch.utils.data import Dataset
 
 from paretonas.errors import UsageError
@@ -48,16 +49,6 @@ PLACE = "/data/x"
 @pytest.fixture(scope="module")
 def digits() -> Data:
     return Digits().load()
-
-
-def parts(data: Data) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """X and y of the three splits of data with one head."""
-    found = []
-    for split in (data.train, data.validation, data.test):
-        assert isinstance(split, Split)
-        assert isinstance(split.y, torch.Tensor)
-        found.append((split.x, split.y))
-    return found
 
 
 def test_the_sizes_of_the_digits(digits: Data) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import parts
 from scipy.io import wavfile
 
 from paretonas.errors import UsageError
-from paretonas.objectives import MNIST1D, AudioFolder, Data, Split
+from paretonas.objectives import MNIST1D, AudioFolder, Data
 from paretonas.objectives.tasks.log_mel import LogMel
 
 TONES = {"high": 3000.0, "low": 300.0, "middle": 1000.0}
@@ -37,15 +38,6 @@ def words(tmp_path: Path) -> Path:
             wave = np.stack([wave, wave], 1) if at % 2 else wave
             wavfile.write(tmp_path / name / f"{at}.wav", rate, wave)
     return tmp_path
-
-
-def parts(data: Data) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    found = []
-    for split in (data.train, data.validation, data.test):
-        assert isinstance(split, Split)
-        assert isinstance(split.y, torch.Tensor)
-        found.append((split.x, split.y))
-    return found
 
 
 def test_files_become_log_mel_features(words: Path) -> None:

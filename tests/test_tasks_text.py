@@ -6,9 +6,10 @@ from typing import Literal
 
 import pytest
 import torch
+from helpers import parts
 
 from paretonas.errors import UsageError
-from paretonas.objectives import Data, Split, TextFile, TextTable
+from paretonas.objectives import TextFile, TextTable
 
 WORDS = ("good", "bad", "fine", "poor", "sehr schön", "naïve")
 
@@ -28,15 +29,6 @@ def book(tmp_path: Path) -> Path:
     file = tmp_path / "book.txt"
     file.write_text("".join(f"line {at} of a löng book\n" for at in range(1000)), encoding="utf-8")
     return file
-
-
-def parts(data: Data) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    found = []
-    for split in (data.train, data.validation, data.test):
-        assert isinstance(split, Split)
-        assert isinstance(split.y, torch.Tensor)
-        found.append((split.x, split.y))
-    return found
 
 
 def test_texts_become_bytes_with_padding(reviews: Path) -> None:

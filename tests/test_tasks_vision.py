@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers import parts
 
 from paretonas.errors import UsageError
-from paretonas.objectives import Data, Split, Vision
+from paretonas.objectives import Vision
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 IMAGES = {"train": 60, "test": 20}
@@ -92,15 +93,6 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pa
         return root
 
     return call
-
-
-def parts(data: Data) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    found = []
-    for split in (data.train, data.validation, data.test):
-        assert isinstance(split, Split)
-        assert isinstance(split.y, torch.Tensor)
-        found.append((split.x, split.y))
-    return found
 
 
 SETS = ["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100", "svhn"]

@@ -63,7 +63,7 @@ class AudioFolder(DividedTask):
         bad = {at: answer for at, answer in enumerate(read) if isinstance(answer, str)}
         good = found.without(bad, skip=self.on_bad == "skip", what="WAV file")
         check_classes(good.labels, good.names, str(good.folder))
-        parts = divide(good.labels, (self.validation, self.test), seed=self.seed)
+        parts = divide(good.labels, self.shares, seed=self.seed)
         x = torch.stack([answer for answer in read if isinstance(answer, Tensor)])
         std, mean = torch.std_mean(x[parts[0]], (0, 2), correction=0)
         std = torch.where(std > 0, std, 1.0)  # a band that is silent everywhere

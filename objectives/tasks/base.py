@@ -196,27 +196,32 @@ class Task(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DividedTask(Task):
-    """A task whose source has no splits of its own. validation, test: shares of the examples. seed: who goes where."""
+class HeldOutTask(Task):
+    """A task that divides its examples at random. validation: share of them to judge on. seed: who goes where."""
 
     validation: float = 0.2
-    test: float = 0.2
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_shares(self.where, self.validation, self.test)
-        check_seed(self.where, self.seed)
+        if min(self.shares) <= 0 or sum(self.shares) >= 1:
+            given = " and ".join(f"{share:g}" for share in self.shares)
+            raise UsageError(f"the held-out shares of {self.where} are above 0 and below 1 together, {given} was given")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"the seed of {self.where} is from 0 and below 2**31, {self.seed} was given")
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Of what is held out."""
+        return (self.validation,)
 
 
-def check_shares(where: str, *shares: float) -> None:
-    """UsageError unless something is left for the train split, and every share is above 0."""
-    if min(shares) <= 0 or sum(shares) >= 1:
-        given = " and ".join(f"{share:g}" for share in shares)
-        raise UsageError(f"the held-out shares of {where} are above 0 and below 1 together, {given} was given")
+@dataclass(frozen=True, kw_only=True)
+class DividedTask(HeldOutTask):
+    """A task whose source has no splits of its own. validation, test: shares of the examples. seed: who goes where."""
 
+    test: float = 0.2
 
-def check_seed(where: str, seed: int) -> None:
-    """UsageError for a seed that a generator does not take."""
-    if not 0 <= seed < 2**31:
-        raise UsageError(f"the seed of {where} is from 0 and below 2**31, {seed} was given")
+    @property
+    def shares(self) -> tuple[float, ...]:
+        return (self.validation, self.test)

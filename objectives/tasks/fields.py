@@ -61,15 +61,13 @@ def _absolute(path: str | Path) -> str:
 
 def _own_name(given: str | Callable[..., Any]) -> str:
     """The name of the user's own function; who gives the function itself trusts it."""
-    from ...own import is_own, name_of, trust
+    from ...own import is_own, named
 
     if isinstance(given, str):
         if not is_own(given):
             raise UsageError(f"own code is named as in 'my.module:make_data', {given!r} was given")
         return given
-    name = name_of(given)
-    trust([name])
-    return name
+    return named(given)
 
 
 KINDS: dict[Any, tuple[Callable[[Any], bool], Callable[[Any], Any], str]] = {

@@ -50,7 +50,7 @@ class ImageFolder(DividedTask):
         scanned = scan(found.files, shape, keep=self._fits(len(found.files) * shape[0] * self.size**2 * 4))
         good = found.without(scanned.bad, skip=self.on_bad == "skip", what="image")
         check_classes(good.labels, good.names, str(good.folder))
-        parts = divide(good.labels, (self.validation, self.test), seed=self.seed)
+        parts = divide(good.labels, self.shares, seed=self.seed)
         normal = Normalisation.of(scanned.moments[parts[0]], self.size**2)
         splits: list[Split | LazySplit]
         if scanned.pixels is None:

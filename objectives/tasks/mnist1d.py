@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from .augment import augment_signals
-from .base import HEAD, Data, Target, Task, check_seed, check_shares, make_data
+from .base import HEAD, Data, HeldOutTask, Target, make_data
 from .splits import Split, divide
 
 Signals = NDArray[np.float64]
@@ -37,27 +37,20 @@ LENGTH = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNIST1D(Task):
+class MNIST1D(HeldOutTask):
     """4,000 noisy signals of 40 numbers to train on, each one of ten digits, and 1,000 for the test.
 
     validation: share of the 4,000 that is held out. seed: of all that is drawn.
     """
 
     name: ClassVar[str] = "mnist1d"
-    validation: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_shares(self.where, self.validation)
-        check_seed(self.where, self.seed)
 
     def load(self) -> Data:
         signals = [_signals(digit, np.random.default_rng([self.seed, digit])) for digit in range(10)]
         x = torch.from_numpy(np.concatenate(signals)).to(torch.float32).unsqueeze(1)
         y = torch.arange(10).repeat_interleave(EXAMPLES)
         rest, test = divide(y, (TEST,), seed=self.seed)
-        train, validation = (rest[rows] for rows in divide(y[rest], (self.validation,), seed=self.seed))
+        train, validation = (rest[rows] for rows in divide(y[rest], self.shares, seed=self.seed))
         std, mean = torch.std_mean(x[train], correction=0)
         x = (x - mean) / std
         return make_data(

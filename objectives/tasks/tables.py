@@ -75,7 +75,7 @@ class Table(DividedTask):
             for column, head, kind in zip(self.targets, head_names(self.targets), kinds, strict=True)
         ]
         labels = [answer.values for answer in answers if answer.names]
-        parts = divide(strata_of(labels, len(frame), parts=3), (self.validation, self.test), seed=self.seed)
+        parts = divide(strata_of(labels, len(frame), parts=3), self.shares, seed=self.seed)
         for answer in answers:
             if answer.names:
                 check_in_train(answer.values[parts[0]], answer.names, f"target {answer.column!r}")

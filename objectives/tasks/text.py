@@ -20,18 +20,11 @@ LINES = 10_000  # that are made into tokens at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextTable(DividedTask):
-    """A CSV file with a column of text and one of labels.
+class TextTask(Task):
+    """A file of text as tokens. length: of an example. tokenizer, vocabulary: see ``make_tokenizer``."""
 
-    length: tokens of an example; longer texts are cut, shorter ones filled up with id 0. tokenizer: ``bytes``, or
-    ``bpe``, learned from the train split, with up to ``vocabulary`` ids.
-    """
-
-    name: ClassVar[str] = "text_table"
     file: str | Path
-    text: str
-    label: str
-    length: int = 128
+    length: int
     tokenizer: Literal["bytes", "bpe"] = "bytes"
     vocabulary: int = 1000
 
@@ -39,11 +32,28 @@ class TextTable(DividedTask):
         super().__post_init__()
         check_least(self, self.where, length=1)
         check_vocabulary(self.where, self.tokenizer, self.vocabulary)
-        if self.text == self.label:
-            raise UsageError(f"text and label of {self.where} are two columns, {self.text!r} was given for both")
 
     def fingerprint(self) -> str:
         return file_fingerprint(self.file)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable(TextTask, DividedTask):
+    """A CSV file with a column of text and one of labels.
+
+    length: tokens of an example; longer texts are cut, shorter ones filled up with id 0. tokenizer: ``bytes``, or
+    ``bpe``, learned from the train split, with up to ``vocabulary`` ids.
+    """
+
+    name: ClassVar[str] = "text_table"
+    text: str
+    label: str
+    length: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.text == self.label:
+            raise UsageError(f"text and label of {self.where} are two columns, {self.text!r} was given for both")
 
     def load(self) -> Data:
         texts, words = self._read()
@@ -51,7 +61,7 @@ class TextTable(DividedTask):
         code_of = {name: code for code, name in enumerate(names)}
         y = torch.tensor([code_of[word] for word in words])
         check_classes(y, names, f"column {self.label!r} of {self.file}")
-        parts = divide(y, (self.validation, self.test), seed=self.seed)
+        parts = divide(y, self.shares, seed=self.seed)
         train = [texts[row] for row in parts[0].tolist()]
         tokenizer = make_tokenizer(self.tokenizer, self.vocabulary, train, padding=True)
         x = self._padded(tokenizer.encode(texts))
@@ -85,7 +95,7 @@ class TextTable(DividedTask):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextFile(Task):
+class TextFile(TextTask):
     """A plain text file, of which the next token is to be told at each position.
 
     The first 80 % of the characters are the train split, then come validation and test. length: tokens of an example.
@@ -93,18 +103,7 @@ class TextFile(Task):
     """
 
     name: ClassVar[str] = "text_file"
-    file: str | Path
     length: int = 64
-    tokenizer: Literal["bytes", "bpe"] = "bytes"
-    vocabulary: int = 1000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_least(self, self.where, length=1)
-        check_vocabulary(self.where, self.tokenizer, self.vocabulary)
-
-    def fingerprint(self) -> str:
-        return file_fingerprint(self.file)
 
     def load(self) -> Data:
         text = decoded(file_bytes(self.file), self.file)

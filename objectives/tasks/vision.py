@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import UsageError
 from .augment import augment_images
-from .base import HEAD, Data, Target, Task, check_seed, check_shares, make_data
+from .base import HEAD, Data, HeldOutTask, Target, make_data
 from .pixels import Normalisation, moments
 from .splits import PARTS, Split, check_classes, divide
 
@@ -25,7 +25,7 @@ SETS = {  # torchvision's class, and whether a mirrored picture keeps its label
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vision(Task):
+class Vision(HeldOutTask):
     """A set of torchvision: its own test split, and a stratified part of its train split for validation.
 
     root: the folder that holds it, as torchvision lays it out. download: fetch it there if it is missing.
@@ -37,18 +37,12 @@ class Vision(Task):
     root: str | Path = "data"
     download: bool = False
     validation: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_shares(self.where, self.validation)
-        check_seed(self.where, self.seed)
 
     def load(self) -> Data:
         pixels, labels, names = self._read(train=True)
         held_pixels, held_labels, _ = self._read(train=False)
         check_classes(labels, names, f"{self.data}'s train split", parts=2)
-        train, validation = divide(labels, (self.validation,), seed=self.seed)
+        train, validation = divide(labels, self.shares, seed=self.seed)
         normal = Normalisation.of(moments(pixels[train]), pixels[0, 0].numel())
         splits = [Split(normal.apply(pixels[rows]), labels[rows]) for rows in (train, validation)]
         splits.append(Split(normal.apply(held_pixels), held_labels))
