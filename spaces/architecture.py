@@ -57,7 +57,7 @@ class DataSpec:
     or, for tokens, ``(length,)``. heads: what is asked for; a number n means one head of n outputs. vocabulary: the
     inputs are token ids below it. categories: the last columns of a row are category codes, each below its number.
     per_position: one answer for each position, as in language modelling. ineffective: training hyperparameters that
-    change nothing on these data, and are not asked for.
+    change nothing on these data, and are not asked for. taught: there is a teacher to learn from.
     """
 
     input_shape: Shape
@@ -66,6 +66,7 @@ class DataSpec:
     categories: tuple[int, ...]
     per_position: bool
     ineffective: tuple[str, ...]
+    taught: bool
 
     def __init__(
         self,
@@ -76,9 +77,10 @@ class DataSpec:
         categories: tuple[int, ...] = (),
         per_position: bool = False,
         ineffective: tuple[str, ...] = (),
+        taught: bool = False,
     ) -> None:
         values = (input_shape, (Head(heads),) if isinstance(heads, int) else heads, vocabulary, categories,
-                  per_position, ineffective)  # fmt: skip
+                  per_position, ineffective, taught)  # fmt: skip
         for field, value in zip(fields(self), values, strict=True):
             object.__setattr__(self, field.name, value)
 

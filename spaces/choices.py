@@ -190,7 +190,11 @@ class Flag:
             raise InvalidSpace(f"{where}: true, false or a list of both is needed, {list(values)!r} was given")
 
 
-Rule = Whole | Real | Words | Flag
+class Rule(Protocol):
+    """What a field may hold: Whole, Real, Words, Flag, or one like them."""
+
+    def check(self, choice: Choice, where: str, /) -> None:
+        """InvalidSpace if the choice has a value that the field at ``where`` must not have."""
 
 
 def suggest(trial: Suggester, name: str, choice: Choice) -> Any:

@@ -13,9 +13,12 @@ from .architecture import Architecture, DataSpec
 from .block import Json
 from .candidate import Candidate
 from .choices import ChoiceLike, Suggester, as_choice, suggest
+from .compression_space import CompressionSpace
 from .module import ModuleArchitecture, factory_of, takes
-from .space import Space
+from .space import Space, more_from_json
 from .training_space import TrainingSpace
+
+MORE = ("training", "compression")  # beside the genes of an own space
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -39,12 +42,19 @@ class ModuleSpace(Space):
         /,
         *,
         training: TrainingSpace = TrainingSpace(),  # noqa: B008 - frozen
+        compression: CompressionSpace = CompressionSpace(),  # noqa: B008 - frozen
         **genes: ChoiceLike,
     ) -> None:
         factory = own.named(factory)
         if not own.is_own(factory):
             raise InvalidSpace(f"a factory is named as in 'my.module:make_net', {factory!r} was given")
-        for field, value in (("factory", factory), ("arguments", MappingProxyType(genes)), ("training", training)):
+        fields = {
+            "factory": factory,
+            "arguments": MappingProxyType(genes),
+            "training": training,
+            "compression": compression,
+        }
+        for field, value in fields.items():
             object.__setattr__(self, field, value)
         for name, given in genes.items():
             as_choice(given, f"ModuleSpace.{name}")
@@ -72,19 +82,19 @@ class ModuleSpace(Space):
 
     def to_json(self) -> Json:
         genes = {name: as_choice(given, name).to_json() for name, given in self.arguments.items()}
-        return {"type": self.name, "factory": self.factory, "genes": genes, "training": self.training.to_json()}
+        return {"type": self.name, "factory": self.factory, "genes": genes, **self.more_to_json()}
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """Read what ``to_json`` wrote, less its type; nothing is run."""
         for name in data:
-            one_of("field of ModuleSpace", name, ("factory", "genes", "training"), InvalidSpace)
+            one_of("field of ModuleSpace", name, ("factory", "genes", *MORE), InvalidSpace)
         if not isinstance(data.get("factory"), str) or not isinstance(data.get("genes", {}), dict):
             raise InvalidSpace("a ModuleSpace has a factory, such as 'my.module:make_net', and a table of genes")
-        if "training" in data.get("genes", {}):
-            raise InvalidSpace("ModuleSpace: an argument of a factory cannot be called training: rename it there")
-        training = TrainingSpace.from_json(data.get("training", {}))
-        return cls(data["factory"], training=training, **data.get("genes", {}))
+        for name in MORE:
+            if name in data.get("genes", {}):
+                raise InvalidSpace(f"ModuleSpace: an argument of a factory cannot be called {name}: rename it there")
+        return cls(data["factory"], **more_from_json(data), **data.get("genes", {}))
 
 
 @dataclass(frozen=True, kw_only=True, init=False)
@@ -105,12 +115,14 @@ class FunctionSpace(Space):
         /,
         *,
         training: TrainingSpace = TrainingSpace(),  # noqa: B008 - frozen
+        compression: CompressionSpace = CompressionSpace(),  # noqa: B008 - frozen
     ) -> None:
         function = own.named(function)
         if not own.is_own(function):
             raise InvalidSpace(f"a function is named as in 'my.module:suggest', {function!r} was given")
         object.__setattr__(self, "function", function)
         object.__setattr__(self, "training", training)
+        object.__setattr__(self, "compression", compression)
         super().__post_init__()
 
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:
@@ -129,13 +141,13 @@ class FunctionSpace(Space):
         return 1.0
 
     def to_json(self) -> Json:
-        return {"type": self.name, "function": self.function, "training": self.training.to_json()}
+        return {"type": self.name, "function": self.function, **self.more_to_json()}
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """Read what ``to_json`` wrote, less its type; nothing is run."""
         for name in data:
-            one_of("field of FunctionSpace", name, ("function", "training"), InvalidSpace)
+            one_of("field of FunctionSpace", name, ("function", *MORE), InvalidSpace)
         if not isinstance(data.get("function"), str):
             raise InvalidSpace("a FunctionSpace has a function, such as 'my.module:suggest'")
-        return cls(data["function"], training=TrainingSpace.from_json(data.get("training", {})))
+        return cls(data["function"], **more_from_json(data))

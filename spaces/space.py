@@ -12,6 +12,7 @@ from .block import Block, Json
 from .builder import shapes
 from .candidate import Candidate
 from .choices import Options, RandomSuggester, Suggester, values_of
+from .compression_space import CompressionSpace
 from .genes import Genes
 from .looking import GeneUse, Size, genes_of, size_of
 from .pruning import prunes
@@ -37,16 +38,20 @@ TRUNK = Options((0.5, 1.0))
 class Space(Genes, ABC):
     """A search space. ``name`` is its word in files and on the command line.
 
-    training: hyperparameters, searched together with the structure where they are not constants.
+    training, compression: how candidates are trained and then made small, searched together with the structure where
+    they are not constants.
     """
 
     training: TrainingSpace = TrainingSpace()
+    compression: CompressionSpace = CompressionSpace()
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.training, TrainingSpace):
             raise InvalidSpace(f"the training of a space is a TrainingSpace, {self.training!r} was given")
+        if not isinstance(self.compression, CompressionSpace):
+            raise InvalidSpace(f"the compression of a space is a CompressionSpace, {self.compression!r} was given")
 
     @abstractmethod
     def suggest(self, trial: Suggester, data: DataSpec) -> Candidate:
@@ -158,21 +163,39 @@ class Space(Genes, ABC):
         *,
         data: DataSpec | None = None,
     ) -> Candidate:
-        """The candidate of an architecture, with the training that ``trial`` suggests.
+        """The candidate of an architecture, with the compression and the training that ``trial`` suggests.
 
         data: so that what has no effect on them is not asked for.
         """
-        pruned = prunes(architecture, pruning)
-        ineffective = data.ineffective if data else ()
-        return Candidate(architecture, pruning, self.training.suggest(trial, pruned=pruned, ineffective=ineffective))
+        compression = self.compression.suggest(trial, architecture, pruned=prunes(architecture, pruning))
+        one = Candidate(architecture, pruning, compression=compression)
+        training = self.training.suggest(
+            trial,
+            finetunes=one.finetunes,
+            taught=data is not None and data.taught,
+            ineffective=data.ineffective if data else (),
+        )
+        return replace(one, training=training)
 
     def to_json(self) -> Json:
-        return {"type": self.name, **super().to_json(), "training": self.training.to_json()}
+        return {"type": self.name, **super().to_json(), **self.more_to_json()}
+
+    def more_to_json(self) -> Json:
+        """Training and compression as JSON."""
+        return {"training": self.training.to_json(), "compression": self.compression.to_json()}
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
         """Read what ``to_json`` wrote, less its type."""
-        return super().from_json({**data, "training": TrainingSpace.from_json(data.get("training", {}))})
+        return super().from_json({**data, **more_from_json(data)})
+
+
+def more_from_json(data: Json) -> dict[str, Any]:
+    """Training and compression as they stand in the JSON of a space; those of an earlier release have none or one."""
+    return {
+        "training": TrainingSpace.from_json(data.get("training", {})),
+        "compression": CompressionSpace.from_json(data.get("compression", {})),
+    }
 
 
 def fits(candidate: Candidate) -> bool:

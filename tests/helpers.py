@@ -5,7 +5,7 @@ import torch
 from paretonas.objectives import Data, Split
 from paretonas.spaces import Architecture, Network
 from paretonas.spaces.builder import in_widths
-from paretonas.spaces.pruning import tensor_axes
+from paretonas.spaces.groups import tensor_axes
 
 
 def parts(data: Data) -> list[tuple[torch.Tensor, torch.Tensor]]:

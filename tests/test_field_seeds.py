@@ -7,8 +7,22 @@ import torch
 from optuna.trial import FixedTrial
 from torch import nn
 
-from paretonas.objectives import parameters
-from paretonas.spaces import Architecture, ConvSpace, DataSpec, MLPSpace, build, write_source
+from paretonas.errors import InvalidArchitecture
+from paretonas.objectives import Data, Lesson, Split, Target, Teacher, parameters, train
+from paretonas.objectives.quantization import quantize
+from paretonas.spaces import (
+    Architecture,
+    Block,
+    ConvSpace,
+    DataSpec,
+    MLPSpace,
+    Network,
+    Training,
+    build,
+    prune,
+    pruned_architecture,
+    write_source,
+)
 
 MNIST, CIFAR, FLAT = DataSpec((1, 28, 28), 10), DataSpec((3, 32, 32), 10), DataSpec((784,), 10)
 CONV_SPACE = ConvSpace(
@@ -146,3 +160,77 @@ def test_a_seed_is_exported(architecture: Architecture) -> None:
     exported.load_state_dict(network.state_dict(), strict=True)
     x = torch.rand(2, *architecture.input_shape)
     assert torch.equal(exported(x), network(x))
+
+
+# What the field does with them afterwards
+
+
+def test_half_of_each_of_three_convolutions_leaves_and_the_rest_is_int8() -> None:
+    """L1 pruning of 0.5 on 3 to 16 to 32 to 64 channels keeps the filters with the larger norms; int8 answers alike."""
+    network = build(small_conv(), seed=0).eval()
+    assert isinstance(network, Network)
+    target = pruned_architecture(network.architecture, 0.5)
+    smaller = prune(network, target)
+    assert [block.width for block in smaller.architecture.blocks if block.op == "conv"] == [8, 16, 32]
+    before, after = (one.state_dict()["block0.conv.weight"] for one in (network, smaller))
+    assert torch.equal(after, before[before.abs().sum((1, 2, 3)).topk(8).indices.sort().values])
+    x = torch.rand(64, *CIFAR.input_shape, generator=torch.Generator().manual_seed(1))
+    int8 = quantize(smaller.eval(), [x])
+    assert int8.weight_bytes < 0.35 * 4 * parameters(smaller)
+    with torch.no_grad():
+        exact, rounded = smaller(x), int8(x)
+    assert float((exact - rounded).abs().max()) < 0.1 * float(exact.abs().max())
+
+
+def flat_data() -> Data:
+    """Rows of 784 numbers in ten classes: each class a random direction, with noise."""
+    draw = torch.Generator().manual_seed(0)
+    directions = torch.randn(10, 784, generator=draw)
+
+    def split(rows: int) -> Split:
+        y = torch.arange(rows) % 10
+        return Split(directions[y] + 6 * torch.randn(rows, 784, generator=draw), y)
+
+    names = tuple(map(str, range(10)))
+    return Data(FLAT, (Target("head", "classes", names=names),), split(400), split(100), split(100), {})
+
+
+def test_a_student_is_taught_on_784_inputs() -> None:
+    """A student of few units comes nearer to the answers of a larger teacher than one that learns alone."""
+    data = flat_data()
+    teacher, *students = (
+        build(FLAT.architecture([Block("linear", width=width)]), seed=seed)
+        for seed, width in ((0, 128), (1, 8), (1, 8))
+    )
+    for _ in train(teacher, data, Training(epochs=8), seed=0):
+        pass
+    lesson = Lesson(Teacher(teacher, data), weight=0.9, temperature=4.0)
+    apart = []
+    for student, taught in zip(students, (lesson, None), strict=True):
+        for _ in train(student, data, Training(epochs=8), seed=1, lesson=taught):
+            pass
+        student.eval()
+        with torch.no_grad():
+            x = data.validation.x if isinstance(data.validation, Split) else None
+            assert x is not None
+            soft = [nn.functional.log_softmax(network(x) / 4, 1) for network in (student, teacher.eval())]
+        apart.append(float(nn.functional.kl_div(soft[0], soft[1], log_target=True, reduction="batchmean")))
+    assert apart[0] < apart[1]
+
+
+def test_convolutions_of_other_shapes_do_not_share() -> None:
+    """3 to 16 and 16 to 32 channels: refused with the reason; 16 to 16 twice: one set of weights."""
+    with pytest.raises(InvalidArchitecture, match="their op or numbers differ"):
+        CIFAR.architecture([Block("conv", width=16), Block("conv", width=32, shares=0), Block("global_average_pool")])
+    unequal = [Block("conv", width=16), Block("conv", width=16, shares=0), Block("global_average_pool")]
+    with pytest.raises(InvalidArchitecture, match="only layers of equal shape can share"):
+        build(CIFAR.architecture(unequal))
+    equal = [
+        Block("conv", width=16),
+        Block("conv", width=16),
+        Block("conv", width=16, shares=1),
+        Block("global_average_pool"),
+    ]
+    network = build(CIFAR.architecture(equal))
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 2

@@ -282,7 +282,7 @@ def test_a_module_is_not_pruned(module: Callable[[str, str], Any]) -> None:
     made = module("my_nets", FACTORY)
     candidate = pn.ModuleSpace(made.make_net, width=4).sample(GRAY)
     assert candidate.deployed == candidate.architecture
-    with pytest.raises(UsageError, match="a module of your own is not pruned"):
+    with pytest.raises(UsageError, match="no units and no layers of a module of your own leave"):
         Candidate(candidate.architecture, 0.5)
 
 
