@@ -1,10 +1,17 @@
 """Measuring a candidate: training it and judging its answers, counting and timing what it costs."""
 
 from .costs import macs, parameters
+from .distillation import Lesson, Teacher, check_teacher
+from .gradients import loss_gradients
 from .latency import Host, Latency, calibrate, cpu_threads
 from .latency import measure as measure_latency
+from .layers import cheapest_layers
 from .metrics import METRICS, Metric, default_metrics, metric_of, predict, qualities, quality
-from .objective import COSTS, OBJECTIVES, Measurement, Objective, check_objectives, objective_of
+from .objective import COSTS, OBJECTIVES, Deployed, Measurement, Objective, check_objectives, objective_of
+from .onnx import OnnxNetwork, to_onnx
+from .quantization import quantize, quantize_for
+from .quantization_aware import fake_quantization
+from .shrinking import Shrunk, shrink
 from .tasks import (
     MNIST1D,
     TASKS,
@@ -37,6 +44,7 @@ __all__ = [
     "AudioFolder",
     "Augment",
     "Data",
+    "Deployed",
     "Digits",
     "DigitsParity",
     "Epoch",
@@ -45,22 +53,30 @@ __all__ = [
     "Labels",
     "Latency",
     "LazySplit",
+    "Lesson",
     "Measurement",
     "Metric",
     "Objective",
+    "OnnxNetwork",
     "OwnTask",
+    "Shrunk",
     "Split",
     "Table",
     "Target",
     "Task",
+    "Teacher",
     "TextFile",
     "TextTable",
     "Vision",
     "as_task",
     "calibrate",
+    "cheapest_layers",
     "check_objectives",
+    "check_teacher",
     "cpu_threads",
     "default_metrics",
+    "fake_quantization",
+    "loss_gradients",
     "macs",
     "measure_latency",
     "metric_of",
@@ -69,5 +85,9 @@ __all__ = [
     "predict",
     "qualities",
     "quality",
+    "quantize",
+    "quantize_for",
+    "shrink",
+    "to_onnx",
     "train",
 ]

@@ -1,6 +1,7 @@
 """What a network costs, counted rather than timed."""
 
-from torch import nn
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from ..spaces import Architecture, count_macs
 
@@ -16,3 +17,22 @@ def macs(architecture: Architecture) -> int:
     A shared layer counts each time it runs.
     """
     return count_macs(architecture)
+
+
+def size_bytes(network: nn.Module) -> int:
+    """Bytes of the tensors that are saved of a network, weights and statistics; one that has two names counts once."""
+    return sum(tensor.nbytes for tensor in _saved(network).values())
+
+
+def file_bytes(network: nn.Module) -> int:
+    """Bytes of these tensors as a safetensors file."""
+    return len(save({name: tensor.contiguous() for name, tensor in _saved(network).items()}))
+
+
+def _saved(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of the state dict, each under its first name."""
+    tensors = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
+    first: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+    for name, tensor in tensors.items():
+        first.setdefault((tensor.data_ptr() or id(tensor), tuple(tensor.shape), tensor.stride()), name)
+    return {name: tensors[name] for name in first.values()}

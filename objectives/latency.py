@@ -25,6 +25,7 @@ from torch import nn
 
 from ..spaces import Architecture, Block, Head, build
 from ..spaces.architecture import Json
+from .onnx import OnnxNetwork
 
 SAMPLES = 200
 WARM_UP = 20
@@ -50,7 +51,10 @@ class Host:
 
 @dataclass(frozen=True)
 class Latency:
-    """One measurement on the CPU, eager mode. Times in milliseconds; ``min_ms``, ``median_ms`` as the clock said."""
+    """One measurement on the CPU. Times in milliseconds; ``min_ms``, ``median_ms`` as the clock said.
+
+    backend: what ran the network, as in ``torch eager`` or ``onnxruntime 1.31.1``; the reference runs in torch, eager.
+    """
 
     latency_ms: float
     min_ms: float
@@ -61,6 +65,7 @@ class Latency:
     warm_up: int
     batch: int
     threads: int
+    backend: str
     host: str
     cpu: str
     torch: str
@@ -100,6 +105,7 @@ def measure(network: nn.Module, example: torch.Tensor, host: Host) -> Latency:
         warm_up=WARM_UP,
         batch=len(example),
         threads=host.threads,
+        backend=network.backend if isinstance(network, OnnxNetwork) else "torch eager",
         host=host.name,
         cpu=host.cpu,
         torch=host.torch,

@@ -8,9 +8,11 @@ from torch import nn
 from ..errors import one_of
 from ..spaces import Architecture, example_input
 from ..spaces.block import Json
+from ..spaces.sparsity import nonzero_parameters
 from . import costs, latency
 from .latency import Host
 from .metrics import ALL, Direction, Metric, check_fits, metric_of
+from .onnx import OnnxNetwork, to_onnx
 from .tasks import Data
 
 
@@ -33,27 +35,64 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Cost(Objective):
-    """What a network costs, whatever the data.
+class Deployed:
+    """A network as it leaves: trained, shrunk, fine-tuned; on the CPU, in evaluation mode.
 
-    measure: takes the network as it will be deployed (trained, pruned, fine-tuned; on the CPU), what it was built
-    from, and the host if a clock is read.
+    quantized: the int8 network that was made of it, if it is this one that leaves.
     """
 
-    measure: Callable[[nn.Module, Architecture, Host | None], Measurement] = field(kw_only=True)
+    network: nn.Module
+    architecture: Architecture
+    quantized: OnnxNetwork | None = None
+
+    @property
+    def answering(self) -> nn.Module:
+        """The one that answers."""
+        return self.network if self.quantized is None else self.quantized
 
 
-def _parameters(network: nn.Module, _: Architecture, __: Host | None) -> Measurement:
-    return Measurement(costs.parameters(network))
+@dataclass(frozen=True)
+class Cost(Objective):
+    """What a network costs, whatever the data. measure: takes the network, and the host if a clock is read."""
+
+    measure: Callable[[Deployed, Host | None], Measurement] = field(kw_only=True)
 
 
-def _macs(_: nn.Module, architecture: Architecture, __: Host | None) -> Measurement:
-    return Measurement(costs.macs(architecture))
+def _parameters(deployed: Deployed, _: Host | None) -> Measurement:
+    return Measurement(costs.parameters(deployed.network))
 
 
-def _latency(network: nn.Module, architecture: Architecture, host: Host | None) -> Measurement:
+def _macs(deployed: Deployed, _: Host | None) -> Measurement:
+    return Measurement(costs.macs(deployed.architecture))
+
+
+def _nonzero_parameters(deployed: Deployed, _: Host | None) -> Measurement:
+    return Measurement(nonzero_parameters(deployed.network))
+
+
+def _size_bytes(deployed: Deployed, _: Host | None) -> Measurement:
+    network, quantized = deployed.network, deployed.quantized
+    if quantized is not None:
+        return Measurement(quantized.weight_bytes, {"file_bytes": quantized.file_bytes})
+    return Measurement(costs.size_bytes(network), {"file_bytes": costs.file_bytes(network)})
+
+
+def _latency(deployed: Deployed, host: Host | None) -> Measurement:
     assert host is not None
-    record = latency.measure(network, example_input(architecture, 1), host)
+    quantized = deployed.quantized
+    return _timed(deployed, deployed.network if quantized is None else quantized.with_threads(host.threads), host)
+
+
+def _onnx_latency(deployed: Deployed, host: Host | None) -> Measurement:
+    assert host is not None
+    quantized, example = deployed.quantized, example_input(deployed.architecture, 2)
+    if quantized is None:
+        return _timed(deployed, OnnxNetwork(to_onnx(deployed.network, example), threads=host.threads), host)
+    return _timed(deployed, quantized.with_threads(host.threads), host)
+
+
+def _timed(deployed: Deployed, network: nn.Module, host: Host) -> Measurement:
+    record = latency.measure(network, example_input(deployed.architecture, 1), host)
     return Measurement(record.latency_ms, record.to_json())
 
 
@@ -66,7 +105,27 @@ COSTS: dict[str, Cost] = {
     for cost in (
         Cost("parameters", "trainable numbers, after pruning", "minimize", measure=_parameters),
         Cost("macs", "multiply-accumulates per example", "minimize", measure=_macs),
-        Cost("latency_ms", "milliseconds per example, CPU, eager", "minimize", clock=True, measure=_latency),
+        Cost(
+            "nonzero_parameters",
+            "numbers other than zero, before rounding to int8",
+            "minimize",
+            measure=_nonzero_parameters,
+        ),
+        Cost("size_bytes", "bytes of the weights, as deployed", "minimize", measure=_size_bytes),
+        Cost(
+            "latency_ms",
+            "milliseconds per example, CPU, eager (int8: ONNX Runtime)",
+            "minimize",
+            clock=True,
+            measure=_latency,
+        ),
+        Cost(
+            "onnx_latency_ms",
+            "milliseconds per example, CPU, ONNX Runtime",
+            "minimize",
+            clock=True,
+            measure=_onnx_latency,
+        ),
     )
 }
 OBJECTIVES: dict[str, Objective] = {metric.name: _quality(metric.name, metric) for metric in ALL} | COSTS

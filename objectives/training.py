@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +12,19 @@ from torch import nn
 
 from ..errors import CandidateFailed
 from ..spaces import Training
+from ..spaces.sparsity import Masks, Sparsity
+from .distillation import Lesson, Student
+from .features import Answers
+from .masking import keep_zero
 from .metrics import by_target, default_metrics, quality
 from .regularisation import dropout
 from .tasks import Data, Labels, Target
 
-FINETUNE_RATE = 0.3  # peak learning rate of fine-tuning after pruning, as a share of that of training
 TOO_FEW = "Expected more than 1 value per channel"  # torch's word for a batch normalisation that cannot be
 
 Phase = Literal["train", "finetune"]
 Schedule = torch.optim.lr_scheduler.LRScheduler
+BatchLoss = Callable[[Answers, Labels, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,33 +41,49 @@ class Epoch:
     seconds: float
 
 
-def train(network: nn.Module, data: Data, training: Training, *, seed: int, phase: Phase = "train") -> Iterator[Epoch]:
+def train(
+    network: nn.Module,
+    data: Data,
+    training: Training,
+    *,
+    seed: int,
+    phase: Phase = "train",
+    lesson: Lesson | None = None,
+    sparsity: Sparsity | Masks | None = None,
+) -> Iterator[Epoch]:
     """Train ``network`` in place, where it and the data are, and yield a record after each epoch.
 
     Whoever stops asking stops the training. All that is random follows from ``seed``, and the global random state is
     left as it was; so on one CPU with one thread count the same call gives the same weights. An incomplete last batch
-    waits for the next epoch's shuffle. Raises CandidateFailed: ``diverged`` after the first epoch whose mean loss or
-    score is not finite, ``invalid`` if the network does not answer what the data ask for, or normalises over a batch
-    of one example.
+    waits for the next epoch's shuffle. lesson: what a teacher adds to the loss. sparsity: what becomes zero and stays
+    zero at every step, or masks of what stays so from before. Raises CandidateFailed: ``diverged`` after the first
+    epoch whose mean loss or score is not finite, ``invalid`` if the network does not answer what the data ask for, or
+    normalises over a batch of one example.
     """
     epochs = training.epochs if phase == "train" else training.finetune_epochs
-    rate = training.learning_rate * (1.0 if phase == "train" else FINETUNE_RATE)
+    rate = training.learning_rate * (1.0 if phase == "train" else training.finetune_rate)
     rows = len(data.train)
     batch = min(training.batch_size, rows)
     steps = rows // batch
-    optimizer = _optimizer(network, training, rate)
+    student = Student(network, data, lesson, seed=seed) if lesson and (lesson.weight or lesson.features) else None
+    learned = [*network.parameters(), *(student.projections.parameters() if student else ())]
+    optimizer = _optimizer(learned, training, rate)
     if epochs:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=epochs * steps)
     shuffle, noise = (torch.Generator().manual_seed(seed) for _ in range(2))  # noise leaves the order as it is
     score = default_metrics(data)[0]
-    with _channels_last(network), dropout(network, training.dropout):
+    lost = _loss_of_batches(data, training, student)
+    after_step = keep_zero(network, sparsity, steps=epochs * steps) if sparsity else lambda: None
+    attended = student.attended() if student else nullcontext()
+    with attended, _channels_last(network), dropout(network, training.dropout):
         for number in range(epochs):
             began = time.perf_counter()
             network.train()
             order = torch.randperm(rows, generator=shuffle)[: steps * batch]
             with _randomness(_device(network), int(torch.randint(2**62, (), generator=noise))) as drawn:
                 batches = _changed(data.train.batches(batch, order), data, training.augment, drawn)
-                loss = _epoch(network, batches, data, training, optimizer, schedule) / steps
+                numbered = zip(batches, torch.split(order, batch), strict=True)
+                loss = _epoch(network, numbered, lost, optimizer, schedule, after_step) / steps
                 if not math.isfinite(loss):
                     where = f"epoch {number + 1} of {epochs} ({phase})"
                     raise CandidateFailed("diverged", f"the loss became {loss} in {where}")
@@ -71,9 +91,7 @@ def train(network: nn.Module, data: Data, training: Training, *, seed: int, phas
             yield Epoch(phase, number, loss, value, time.perf_counter() - began)
 
 
-def loss_of(
-    answers: torch.Tensor | dict[str, torch.Tensor], labels: Labels, data: Data, *, label_smoothing: float = 0.0
-) -> torch.Tensor:
+def loss_of(answers: Answers, labels: Labels, data: Data, *, label_smoothing: float = 0.0) -> torch.Tensor:
     """The mean loss of a batch, summed over the heads (multi-task learning, Caruana 1997).
 
     Cross-entropy for classes and, at all positions, for tokens; mean squared error of the standardised number.
@@ -92,27 +110,39 @@ def _loss(target: Target, answers: torch.Tensor, labels: torch.Tensor, label_smo
     return nn.functional.cross_entropy(answers, labels, label_smoothing=label_smoothing)
 
 
+def _loss_of_batches(data: Data, training: Training, student: Student | None) -> BatchLoss:
+    """The loss of a batch from answers, labels, examples and their numbers in the train split."""
+    changed = data.augment is not None and training.augment > 0
+
+    def lost(answers: Answers, labels: Labels, x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        hard = loss_of(answers, labels, data, label_smoothing=training.label_smoothing)
+        return hard if student is None else student.loss(hard, answers, labels, x, None if changed else rows)
+
+    return lost
+
+
 def _epoch(
     network: nn.Module,
-    batches: Iterator[tuple[torch.Tensor, Labels]],
-    data: Data,
-    training: Training,
+    batches: Iterable[tuple[tuple[torch.Tensor, Labels], torch.Tensor]],
+    lost: BatchLoss,
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
+    after_step: Callable[[], None],
 ) -> float:
     """Take a step on each batch; the sum of the losses, read once at the end so that a GPU need not wait."""
     total = torch.zeros((), device=_device(network))
-    for x, labels in batches:
-        loss = loss_of(_answers(network, x), labels, data, label_smoothing=training.label_smoothing)
+    for (x, labels), rows in batches:
+        loss = lost(_answers(network, x), labels, x, rows)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        after_step()
         schedule.step()
         total += loss.detach()
     return total.item()
 
 
-def _answers(network: nn.Module, x: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+def _answers(network: nn.Module, x: torch.Tensor) -> Answers:
     try:
         return network(x)  # type: ignore[no-any-return]
     except ValueError as error:
@@ -150,8 +180,8 @@ def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _optimizer(network: nn.Module, training: Training, rate: float) -> torch.optim.Optimizer:
-    weights, decay = network.parameters(), training.weight_decay
+def _optimizer(weights: Iterable[nn.Parameter], training: Training, rate: float) -> torch.optim.Optimizer:
+    decay = training.weight_decay
     if training.optimizer == "sgd":
         return torch.optim.SGD(weights, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)
     return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from paretonas.objectives import macs, parameters
-from paretonas.spaces import Architecture, Block, Head, build, shapes
+from paretonas.objectives import COSTS, Deployed, macs, parameters, quantize
+from paretonas.objectives.costs import file_bytes, size_bytes
+from paretonas.spaces import Architecture, Block, Head, build, example_input, shapes
 
 CLASSES = 10
 MEAN, FLAT = Block("global_average_pool"), Block("flatten")
@@ -107,3 +108,50 @@ def test_counting_leaves_the_global_random_state() -> None:
     before = torch.get_rng_state()
     macs(Architecture((3, 8, 8), (Block("conv", width=5), FLAT), (Head(10),)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# as deployed
+
+
+def deployed(*blocks: Block, int8: bool = False) -> Deployed:
+    """A network of 6 x 5 pixels, as it leaves or as int8."""
+    architecture = Architecture((2, 6, 5), blocks, (Head(CLASSES),))
+    network = build(architecture, seed=0).eval()
+    batches = [example_input(architecture, 16)]
+    return Deployed(network, architecture, quantize(network, batches, method="weight_only") if int8 else None)
+
+
+def test_bytes_of_a_network() -> None:
+    """Four for each weight and each running statistic, eight for the counter of batches; the file has names too."""
+    measured = COSTS["size_bytes"].measure(deployed(Block("conv", width=5), MEAN), None)
+    weights, statistics = 2 * 5 * 9 + 2 * 5 + (5 + 1) * CLASSES, 2 * 5
+    assert measured.value == 4 * (weights + statistics) + 8
+    assert measured.value < measured.detail["file_bytes"] < measured.value + 1500
+
+
+def test_bytes_of_shared_weights() -> None:
+    """What two layers use, and what has two names, counts once."""
+    linear = nn.Linear(4, 4)
+    tied = nn.ModuleDict({"one": linear, "other": linear, "third": nn.Linear(4, 4)})
+    assert (size_bytes(tied), file_bytes(tied) > size_bytes(tied)) == (4 * 2 * (16 + 4), True)
+
+
+def test_bytes_of_an_int8_network() -> None:
+    """One for each weight, four for the scale and the bias of each channel, and those of the graph's shapes."""
+    part = deployed(Block("conv", width=16, norm="none"), Block("conv", width=16, norm="none"), MEAN, int8=True)
+    measured = COSTS["size_bytes"].measure(part, None)
+    weights = 2 * 16 * 9 + 16 * 16 * 9 + 16 * CLASSES
+    channels = 16 + 16 + CLASSES
+    assert weights + 8 * channels <= measured.value <= weights + 8 * channels + 100
+    assert part.quantized is not None
+    assert measured.detail == {"file_bytes": len(part.quantized.model)}
+    assert part.answering is part.quantized
+
+
+def test_parameters_other_than_zero() -> None:
+    """Zeros among the weights do not count; they are parameters all the same."""
+    part = deployed(Block("conv", width=5, norm="none"), MEAN)
+    with torch.no_grad():
+        part.network.get_parameter("block0.conv.weight")[:2] = 0
+    nonzero, all_of_them = (COSTS[name].measure(part, None).value for name in ("nonzero_parameters", "parameters"))
+    assert all_of_them - nonzero == 2 * 2 * 9

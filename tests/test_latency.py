@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from paretonas.objectives import Host, Latency, calibrate, macs, measure_latency
+from paretonas.objectives import COSTS, Deployed, Host, Latency, calibrate, macs, measure_latency, quantize
 from paretonas.spaces import Architecture, Block, Head, build, example_input
 
 HOLDER = """
@@ -61,6 +61,7 @@ def test_the_record_says_how_it_was_measured(host: Host) -> None:
     record = measured(SMALL, host, batch=2)
     assert (record.samples, record.warm_up, record.batch) == (200, 20, 2)
     assert (record.host, record.cpu, record.torch, record.threads) == (host.name, host.cpu, host.torch, 1)
+    assert record.backend == "torch eager"
     assert record.reference_ms == host.reference_ms
     assert json.loads(json.dumps(record.to_json())) == asdict(record)
     assert record.to_json().keys() == {field.name for field in fields(Latency)}
@@ -99,6 +100,30 @@ def test_measurements_repeat(host: Host) -> None:
     """Two measurements of one network agree within 40 %, also while other programs run."""
     one, other = (measured(LARGE, host).latency_ms for _ in range(2))
     assert max(one, other) / min(one, other) < 1.4
+
+
+# as deployed
+
+
+def test_an_int8_network_is_timed_on_its_runtime(host: Host) -> None:
+    """As it is deployed: the same protocol, the runtime's name in the record, the host's number of threads."""
+    network = build(SMALL, seed=0)
+    deployed = Deployed(network, SMALL, quantize(network, [example_input(SMALL, 8)]))
+    two = calibrate(threads=2)
+    for name in ("latency_ms", "onnx_latency_ms"):
+        measured = COSTS[name].measure(deployed, two)
+        assert measured.detail["backend"].startswith("onnxruntime ")
+        assert (measured.detail["threads"], measured.detail["samples"]) == (2, 200)
+        assert measured.value == measured.detail["latency_ms"] > 0
+    assert host.threads == 1
+
+
+def test_a_float_network_is_timed_on_either(host: Host) -> None:
+    """Eager as it is deployed, and on ONNX Runtime beside that."""
+    deployed = Deployed(build(SMALL, seed=0), SMALL)
+    eager, onnx = (COSTS[name].measure(deployed, host).detail["backend"] for name in ("latency_ms", "onnx_latency_ms"))
+    assert eager == "torch eager"
+    assert onnx.startswith("onnxruntime ")
 
 
 # what it leaves

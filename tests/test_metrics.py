@@ -12,6 +12,7 @@ from paretonas.errors import CandidateFailed, UsageError
 from paretonas.objectives import (
     COSTS,
     METRICS,
+    Deployed,
     check_objectives,
     default_metrics,
     metric_of,
@@ -278,4 +279,5 @@ def test_costs_need_no_data() -> None:
     """They follow from the network and what it was built from."""
     architecture = Architecture((3,), (), (Head(2),))
     network = build(architecture, seed=0)
-    assert [COSTS[name].measure(network, architecture, None).value for name in ("parameters", "macs")] == [8, 6]
+    deployed = Deployed(network, architecture)
+    assert [COSTS[name].measure(deployed, None).value for name in ("parameters", "macs")] == [8, 6]

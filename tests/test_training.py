@@ -11,9 +11,11 @@ from torch.utils.data import TensorDataset
 
 from paretonas.errors import CandidateFailed
 from paretonas.objectives import Epoch, default_metrics, quality, train
+from paretonas.objectives.distillation import Lesson, Teacher
 from paretonas.objectives.tasks import Data, Labels, LazySplit, Split, Target, as_task
 from paretonas.objectives.training import loss_of
 from paretonas.spaces import Architecture, Block, DataSpec, Head, Training, build
+from paretonas.spaces.sparsity import masks_of
 
 BLOCKS = (Block("conv", width=8), Block("conv", width=16), Block("max_pool"), Block("global_average_pool"))
 SMALL = Architecture((1, 8, 8), BLOCKS, (Head(10),))
@@ -208,6 +210,44 @@ def test_a_hyperparameter_changes_what_is_learned(few: Data, other: Training) ->
     """The loss is another one."""
     losses = [[epoch.loss for epoch in trained(few, training=training)[1]] for training in (SHORT, other)]
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_loop_is_the_one_that_anyone_would_write(few: Data, optimizer: str) -> None:
+    """Without a teacher and without masks: to the last bit the weights that these lines give."""
+    settings = replace(SHORT, optimizer=optimizer, label_smoothing=0.1)
+    network, steps = build(SMALL, seed=0).to(memory_format=torch.channels_last), 200 // 64
+    if optimizer == "adamw":
+        by: torch.optim.Optimizer = torch.optim.AdamW(network.parameters(), 0.02, weight_decay=0.01, fused=True)
+    else:
+        by = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9, nesterov=True, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(by, 0.02, total_steps=2 * steps)
+    shuffle = torch.Generator().manual_seed(7)
+    for _ in range(2):
+        network.train()
+        for x, y in few.train.batches(64, torch.randperm(200, generator=shuffle)[: steps * 64]):
+            assert isinstance(y, torch.Tensor)
+            by.zero_grad()
+            nn.functional.cross_entropy(network(x), y, label_smoothing=0.1).backward()  # type: ignore[no-untyped-call]
+            by.step()
+            schedule.step()
+    assert equal(network.state_dict(), trained(few, training=settings, seed=7)[0])
+
+
+def test_a_lesson_and_zeros_go_with_all_the_rest(few: Data) -> None:
+    """Teacher, features, masks, dropout and augmentation at once: it learns, repeats, and the zeros are zeros."""
+    wide = Architecture((1, 8, 8), (Block("conv", width=32), *BLOCKS[1:]), (Head(10),))
+    teacher = Teacher(build(wide, seed=1), few)
+    states = []
+    for _ in range(2):
+        network = build(SMALL, seed=0)
+        masks = masks_of(network, 0.5)
+        lesson = Lesson(teacher, 0.5, features=0.1)
+        losses = [epoch.loss for epoch in train(network, few, RANDOM, seed=0, lesson=lesson, sparsity=masks)]
+        assert losses[-1] < losses[0]
+        assert all((network.get_parameter(name)[~mask] == 0).all() for name, mask in masks.items())
+        states.append(network.state_dict())
+    assert equal(*states)
 
 
 # that it repeats
