@@ -17,12 +17,14 @@ from .objectives import (
     TextTable,
     Vision,
 )
-from .search import Study, create_study, load_model, load_study
+from .search import Compressed, Study, compress, create_study, load_model, load_study, restore
 from .spaces import (
     Architecture,
     Block,
     Candidate,
     ChoiceLike,
+    Compression,
+    CompressionSpace,
     ConvSpace,
     DataSpec,
     FunctionSpace,
@@ -49,6 +51,9 @@ __all__ = [
     "Block",
     "Candidate",
     "ChoiceLike",
+    "Compressed",
+    "Compression",
+    "CompressionSpace",
     "ConvSpace",
     "Data",
     "DataSpec",
@@ -79,8 +84,10 @@ __all__ = [
     "Whole",
     "Words",
     "build",
+    "compress",
     "create_study",
     "load_model",
     "load_study",
+    "restore",
     "share_weights",
 ]

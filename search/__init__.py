@@ -1,6 +1,8 @@
 """What to try, trying it, showing it, handing it out."""
 
+from .compress import compress
+from .compressed import Compressed, restore
 from .load_model import load_model
 from .study import Study, create_study, load_study
 
-__all__ = ["Study", "create_study", "load_model", "load_study"]
+__all__ = ["Compressed", "Study", "compress", "create_study", "load_model", "load_study", "restore"]

@@ -13,7 +13,7 @@ from rich.markup import escape
 from ..errors import ParetonasError, UsageError
 from ..objectives import COSTS, METRICS, TASKS, as_task
 from ..spaces import SPACES
-from . import looking
+from . import compress_command, looking, reshape_commands
 from .export import figures_of
 from .options import (
     PICKS,
@@ -111,6 +111,22 @@ def run(
     device: Annotated[
         str | None, typer.Option(help=f"Where candidates train: cpu or cuda.  [default: {DEFAULTS.device}]")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Whom candidates learn from: best (the best point so far), STUDY:TRIAL of the same store, or "
+            "MODULE:NAME of your own.  [default: nobody]",
+            metavar="WHO",
+        ),
+    ] = None,
+    moves: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Share of the proposals that change a trained network of the front.  [default: {DEFAULTS.moves:g}]",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -130,6 +146,8 @@ def run(
         sampler=sampler,
         seed=seed,
         device=device,
+        teacher=teacher,
+        moves=moves,
     )
     if epochs is not None:
         asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
@@ -247,6 +265,9 @@ def dashboard(
     serve(storage, artifacts=artifacts, host=host, port=port)
 
 
+app.command()(reshape_commands.shrink)
+app.command()(reshape_commands.grow)
+app.command()(compress_command.compress)
 app.command()(looking.tasks)
 app.add_typer(looking.space)
 

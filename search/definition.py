@@ -1,16 +1,21 @@
 """The whole definition of a study, as it lies in the store."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from .. import own
 from ..errors import StudyError, UsageError, one_of
 from ..objectives import COSTS, Objective, Task, as_task, objective_of
 from ..spaces import Space, space_from_json, space_to_json
 from ..spaces.architecture import Json
-from .sampler import SAMPLERS
+from ..spaces.candidate import FIRST_RATE
+from .sampler import SAMPLERS, WITH_MOVES
 
-VERSION = 2
+VERSION = 3
+BEST = "best"  # the teacher that is the most accurate point so far
+TRIAL = re.compile(r".+:\d+")  # the teacher that is a trial of another study
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,11 @@ class Definition:
     objectives: by name, the first quality metric among them being the one that ``best`` means; () until the data that
     suggest them were read. seed: of the sampler, and of the weights and the data order of each candidate. threads: of
     the CPU, for training and for latency alike; fixed, because another number of threads gives other roundings.
-    device: where candidates train; latency is measured on the CPU. fingerprint: of the data when the study was made.
+    device: where candidates train; latency is measured on the CPU. teacher: who candidates learn from: nobody (""), the
+    best point so far (``best``), a trial of another study in the same store (``study:12``), or what a function of the
+    user's own gives (``my.module:make_teacher``). moves: the share of the proposals that change a trained network of
+    the front, a layer less or more, or wider, instead of beginning anew. fingerprint: of the data when the study was
+    made.
     """
 
     space: Space
@@ -30,6 +39,8 @@ class Definition:
     seed: int
     threads: int
     device: str
+    teacher: str = ""
+    moves: float = 0.0
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -39,6 +50,18 @@ class Definition:
         one_of("device", self.device, ("cpu", "cuda"))
         if self.threads < 1:
             raise UsageError(f"threads must be at least 1, {self.threads} was given")
+        if self.teacher not in ("", BEST) and not TRIAL.fullmatch(self.teacher) and not own.is_own(self.teacher):
+            raise UsageError(
+                "a teacher is 'best', a trial of another study such as 'big:12', or a function of your own such as "
+                f"'my.module:make_teacher', {self.teacher!r} was given"
+            )
+        if isinstance(self.moves, bool) or not isinstance(self.moves, int | float) or not 0 <= self.moves < 1:
+            raise UsageError(f"moves is a share of the proposals, at least 0 and below 1, {self.moves!r} was given")
+        if self.moves and self.sampler not in WITH_MOVES:
+            raise UsageError(
+                f"moves go with the samplers {' and '.join(WITH_MOVES)}, which learn from single genes, "
+                f"{self.sampler!r} was given"
+            )
         if self.objectives:
             check_kinds(self.objectives)
 
@@ -61,20 +84,25 @@ class Definition:
             "seed": self.seed,
             "threads": self.threads,
             "device": self.device,
+            "teacher": self.teacher,
+            "moves": float(self.moves),
             "fingerprint": self.fingerprint,
         }
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
-        """Read what ``to_json`` wrote, now or in version 1; StudyError if a newer release wrote it."""
+        """Read what ``to_json`` wrote, now or in earlier versions; StudyError if a newer release wrote it."""
         rest = dict(data)
         version = rest.pop("version", None)
         if version == 1:  # its only data, digits, was a word, and cannot change
             rest["fingerprint"] = ""
+        if version in (1, 2):
+            training = {"finetune_rate": FIRST_RATE, **rest["space"].get("training", {})}
+            rest |= {"teacher": "", "moves": 0.0, "space": {**rest["space"], "training": training}}
         elif version != VERSION:
             raise StudyError(
-                f"a study definition of version {VERSION} or 1 is needed, this one has version {version!r}: use the "
-                "release of paretonas that made the study"
+                f"a study definition of version {VERSION} or below is needed, this one has version {version!r}: use "
+                "the release of paretonas that made the study"
             )
         if rest.keys() != cls.__dataclass_fields__.keys():
             wrong = sorted(rest.keys() ^ cls.__dataclass_fields__.keys())

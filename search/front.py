@@ -54,9 +54,10 @@ def best_within(values: Sequence[Values], bounds: Values, quality: Objective) ->
     bounds: by measure, at most or at least as its direction is. Raises NothingFits, naming the nearest, if there is
     none.
     """
-    for name in bounds:
-        if name not in values[0]:
-            raise UsageError(f"this study did not measure {name}: it has {', '.join(values[0])}")
+    all_values, values = values, [value for value in values if bounds.keys() <= value.keys()]
+    if not values:
+        absent = next(name for name in bounds if name not in all_values[0])
+        raise UsageError(f"this study did not measure {absent}: it has {', '.join(all_values[0])}")
     directions = {name: objective_of(name).direction for name in bounds}
     misses = [sum(_miss(value[name], directions[name], bound) for name, bound in bounds.items()) for value in values]
     fitting = [value for value, miss in zip(values, misses, strict=True) if miss == 0]
@@ -71,7 +72,7 @@ def best_within(values: Sequence[Values], bounds: Values, quality: Objective) ->
         chosen = min(fitting, key=lambda value: (value["parameters"], _loss(value, quality)))
     else:
         chosen = fitting[best(fitting, quality)]
-    return values.index(chosen)
+    return all_values.index(chosen)
 
 
 _SIGNS = {"minimize": "<=", "maximize": ">="}

@@ -19,6 +19,8 @@ SAMPLERS: dict[str, Callable[[int, bool], BaseSampler]] = {
     "nsga2": lambda seed, _: NSGAIISampler(seed=seed),
     "random": lambda seed, _: RandomSampler(seed=seed),
 }
+# Those that look at one gene at a time: a trial without genes, as a move is, leaves no common genes to the others.
+WITH_MOVES = ("tpe", "random")
 INTERRUPTED = "interrupted"  # user attribute of a trial whose parameters were put back in the queue
 EXPLORE_AFTER = 3  # proposals in a row that were known before the next one is drawn at random
 
@@ -38,8 +40,7 @@ class SeededSampler(BaseSampler):
     def before_trial(self, study: "Study", trial: "FrozenTrial") -> None:
         name = self._name if self.known_in_a_row < EXPLORE_AFTER else "random"
         trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL, TrialState.RUNNING))
-        place = trial.number - sum(t.number < trial.number and INTERRUPTED in t.user_attrs for t in trials)
-        mixed = np.random.SeedSequence([self._seed, place]).generate_state(1)[0]
+        mixed = np.random.SeedSequence([self._seed, place_of(trial.number, trials)]).generate_state(1)[0]
         others = any(t.state is TrialState.RUNNING and t.number != trial.number for t in trials)
         self._inner = SAMPLERS[name](int(mixed), others)
         self._inner.before_trial(study, trial)
@@ -61,3 +62,8 @@ class SeededSampler(BaseSampler):
         self, study: "Study", trial: "FrozenTrial", state: TrialState, values: Sequence[float] | None
     ) -> None:
         self._inner.after_trial(study, trial, state, values)
+
+
+def place_of(number: int, trials: "Sequence[FrozenTrial]") -> int:
+    """The place of the trial of that number among those that were not interrupted. trials: the interrupted ones."""
+    return number - sum(trial.number < number and INTERRUPTED in trial.user_attrs for trial in trials)

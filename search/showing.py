@@ -7,7 +7,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..spaces import Candidate, Compression
 from .export import figures_of, unit_of
+
+AS_IT_IS = Compression()
+COUNTS = ("parameters", "nonzero_parameters", "macs", "size_bytes")
 
 if TYPE_CHECKING:
     from .study import Study
@@ -34,11 +38,12 @@ def print_front(study: "Study", *, as_json: bool) -> None:
     table = Table(
         title=f"Pareto front of {escape(study.name)}: {', '.join(study.definition.objectives)}", title_justify="left"
     )
-    for name in ("trial", *points[0].values):
+    names = list(dict.fromkeys(name for trial in points for name in trial.values))
+    for name in ("trial", *names):
         table.add_column(name, justify="right")
     table.add_column("network", overflow="fold")
     for trial in points:
-        figures = [in_figures(name, value) for name, value in trial.values.items()]
+        figures = [in_figures(name, trial.values[name]) if name in trial.values else "" for name in names]
         table.add_row(str(trial.number), *figures, escape(str(trial.architecture)))
     console().print(table)
     if failed:
@@ -54,15 +59,34 @@ def print_pick(trial: "Trial", *, as_json: bool) -> None:
     table = Table(title=f"Trial {trial.number} of {escape(trial.study.name)}", show_header=False)
     for name, value in figures.items():
         table.add_row(name, in_figures(name, value), unit_of(name))
-    table.add_row("pruning", f"{trial.candidate.pruning:.2f}", "share of each layer's channels that left")
+    for row in recipe_of(trial.candidate):
+        table.add_row(*row)
     table.add_row("seed", str(trial.evaluation.seed), "")
     table.add_row("network", escape(str(trial.architecture)), "")
     console().print(table)
 
 
+def recipe_of(candidate: Candidate) -> list[tuple[str, str, str]]:
+    """How a network was made small: name, value and meaning of what differs from leaving it as it is."""
+    recipe = candidate.compression
+    competing = "units of all layers" if recipe.scope == "global" else "each layer's units"
+    rows = [("pruning", f"{candidate.pruning:.2f}", f"share of {competing} that left")]
+    if candidate.start is not None:
+        moves = ", ".join(f"{move.kind}" for move in candidate.start.moves) or "its weights as they were"
+        rows.append(("start", f"trial {candidate.start.trial}", moves))
+    if recipe.removed_layers:
+        rows.append(("removed_layers", str(recipe.removed_layers), "layers that left"))
+    if recipe.sparse:
+        share = recipe.pattern if ":" in recipe.pattern else f"{recipe.sparsity:.2f}"
+        rows.append(("sparsity", share, "share of the weights that are zero, or N that stay of M"))
+    if recipe.bits != AS_IT_IS.bits:
+        rows.append(("bits", str(recipe.bits), f"of each weight, on ONNX Runtime, {recipe.quantization} quantization"))
+    return rows
+
+
 def in_figures(name: str, value: float) -> str:
     """A measured value for people."""
-    if name in ("parameters", "macs"):
+    if name in COUNTS:
         return f"{value:,.0f}"
     return f"{value:.4f}" if 0.01 <= abs(value) < 1000 or value == 0 else f"{value:.4g}"
 

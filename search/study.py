@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from .. import own
 from ..errors import InvalidSpace, StudyError, UsageError
-from ..objectives import Data, Task, as_task, check_objectives, default_metrics
-from ..spaces import Architecture, Candidate, DataSpec, Space, Suggester, as_space, space_to_json
+from ..objectives import Data, Epoch, Task, as_task, check_objectives, default_metrics
+from ..spaces import Architecture, Candidate, Compression, DataSpec, Space, Suggester, as_space, space_to_json
 from .data import in_words, load_data
 from .definition import Definition, differences
 
 if TYPE_CHECKING:
     import optuna
+    from torch import nn
 
     from ..storage import Store
     from .trial import Trial
@@ -38,31 +39,38 @@ def create_study(
     seed: int = 0,
     threads: int = 1,
     device: str = "cpu",
+    teacher: str | Callable[[], "nn.Module"] = "",
+    moves: float = 0.0,
 ) -> "Study":
     """Make a study, or open it if it exists with the same definition.
 
     space: such as ``ConvSpace()``, a function ``suggest(trial, data)``, or a table as in a study file. task: the data,
     by word, as such a table, or as a Task. objectives: by default the metrics that the data suggest, parameters and
     latency_ms. storage: a database URL. artifacts: the folder for trained weights; by default beside the SQLite file.
-    sampler: ``tpe``, ``nsga2`` or ``random``. seed, threads, device: see ``Definition``. Code of the caller's own that
-    the space or the task names is trusted. Raises StudyError if a study of that name has another definition,
-    InvalidSpace if nothing of the space fits the data.
+    sampler: ``tpe``, ``nsga2`` or ``random``. seed, threads, device, moves: see ``Definition``. teacher: who candidates
+    learn from, ``best`` (the best point so far), a trial of another study in the store (``big:12``), or a function of
+    the caller's own that gives a trained module, itself or by name; how much they learn from it are the training's
+    genes. Code of the caller's own that the space, the task or the teacher names is trusted. Raises StudyError if a
+    study of that name has another definition, InvalidSpace if nothing of the space fits the data.
     """
     from ..storage import Store
 
     if not name or len(name) > 200:
         raise UsageError(f"a study's name has 1 to 200 characters, {len(name)} were given")
     space, task = as_space(space), as_task(task)
-    own.trust(own.names([space_to_json(space), task.to_json()]))
-    asked = Definition(space, task, tuple(objectives or ()), sampler, seed, threads, device)
+    teacher = own.named(teacher)
+    own.trust(own.names([space_to_json(space), task.to_json(), teacher]))
+    asked = Definition(space, task, tuple(objectives or ()), sampler, seed, threads, device, teacher, moves)
     store = Store(storage, artifacts=artifacts)
     if store.definition(name) is None:
-        complete = _completed(asked)
+        complete = _completed(asked, store)
         _check_free(store, name)
         store.add_study(name, complete.to_json())
     study = _open(store, name)
     stored = study.definition
     asked = replace(asked, objectives=asked.objectives or stored.objectives, fingerprint=stored.fingerprint)
+    if (found := store.definition(name)) and found[1]["version"] < 3:  # when the rate was one for all
+        asked = replace(asked, space=asked.space.replace_training(finetune_rate=stored.space.training.finetune_rate))
     changed = differences(stored.to_json(), asked.to_json())
     if changed:
         raise StudyError(
@@ -201,6 +209,55 @@ class Study:
         bounds = {measure: bound for measure, bound in named.items() if bound is not None}
         return pick(self, which, bounds, within or {})
 
+    def shrink(
+        self,
+        which: str | int = "knee",
+        *,
+        pruning: float = 0.0,
+        compression: Compression = Compression(),  # noqa: B008 - frozen
+        max_parameters: float | None = None,
+        max_macs: float | None = None,
+        max_latency_ms: float | None = None,
+        finetune_epochs: int | None = None,
+        on_epoch: Callable[[Epoch], None] = lambda _: None,
+    ) -> "Trial":
+        """Make a trained network smaller and fine-tune it: a trial more, whose parent stays as it is.
+
+        which: as for ``pick``. pruning: the share of the units that leaves; or bounds: then as few units leave as hold
+        them, from all layers together. compression: what else leaves, and how. finetune_epochs: by default as many
+        as the parent was trained. on_epoch: is called after each epoch. UsageError if nothing would leave, or a bound
+        cannot be held.
+        """
+        from .reshape import shrink
+
+        bounds = {"parameters": max_parameters, "macs": max_macs, "latency_ms": max_latency_ms}
+        return shrink(
+            self.pick(which),
+            pruning=pruning,
+            compression=compression,
+            bounds={name: bound for name, bound in bounds.items() if bound is not None},
+            finetune_epochs=finetune_epochs,
+            on_epoch=on_epoch,
+        )
+
+    def grow(
+        self,
+        which: str | int = "knee",
+        *,
+        widen: float | None = None,
+        layers: int = 0,
+        epochs: int | None = None,
+        on_epoch: Callable[[Epoch], None] = lambda _: None,
+    ) -> "Trial":
+        """Make a trained network larger without changing what it answers, and train it on: a trial more.
+
+        Net2Net (Chen et al. 2016). which: as for ``pick``. widen: times as wide, above 1. layers: how many are
+        inserted, spread over the depth. epochs: by default those of the parent. on_epoch: is called after each epoch.
+        """
+        from .reshape import grow
+
+        return grow(self.pick(which), widen=widen, layers=layers, epochs=epochs, on_epoch=on_epoch)
+
 
 def _open(store: "Store", name: str) -> Study:
     found = store.definition(name)
@@ -209,13 +266,17 @@ def _open(store: "Store", name: str) -> Study:
     return Study(store, found[0], name, Definition.from_json(found[1]))
 
 
-def _completed(asked: Definition) -> Definition:
+def _completed(asked: Definition, store: "Store") -> Definition:
     """The definition with what follows from its data: the objectives that were left open, and the fingerprint."""
     fingerprint = asked.task.fingerprint()  # before the data are read: if they change meanwhile, a worker sees it
     data = load_data(asked.task, fingerprint=fingerprint)
     objectives = asked.objectives or (*default_metrics(data), *DEFAULT_COSTS)
     check_objectives(objectives, data)
     _check_fit(asked, data)
+    if asked.teacher:
+        from .teacher import check_teacher_of
+
+        check_teacher_of(asked, store, data)
     return replace(asked, objectives=objectives, fingerprint=fingerprint)
 
 

@@ -25,6 +25,8 @@ KINDS: dict[str, tuple[type | UnionType, str]] = {
     "seed": WHOLE,
     "threads": WHOLE,
     "device": TEXT,
+    "teacher": TEXT,
+    "moves": NUMBER,
     "trials": WHOLE,
     "timeout": NUMBER,
     "workers": WHOLE,
@@ -45,6 +47,8 @@ class StudyFile:
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
+    teacher: str = ""
+    moves: float = 0.0
     trials: int = 30
     timeout: float | None = None
     workers: int = 1
@@ -93,6 +97,8 @@ class StudyFile:
             seed=self.seed,
             threads=self.threads,
             device=self.device,
+            teacher=self.teacher,
+            moves=self.moves,
         )
 
 

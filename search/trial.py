@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ..errors import StoreError, StudyError
-from ..objectives import COSTS, quality
+from ..objectives import COSTS, Deployed, OnnxNetwork, quality
 from ..spaces import Architecture, Candidate, build
 from ..spaces.architecture import Json
 from ..storage import CurvePoint, Evaluation
@@ -55,26 +55,39 @@ class Trial:
 
     @property
     def architecture(self) -> Architecture:
-        """The network as it leaves: after pruning."""
-        return self.candidate.deployed
+        """The network as it is left."""
+        return self.evaluation.deployed
 
     @property
     def learning_curve(self) -> list[CurvePoint]:
         """A point for each epoch; empty if the result was taken from another study."""
         return self.study.store.curve(self.evaluation.id)
 
-    def load(self) -> nn.Module:
-        """The trained network, in evaluation mode, on the CPU."""
+    def load(self, *, quantized: bool = True) -> nn.Module:
+        """The trained network as it is deployed, in evaluation mode, on the CPU.
+
+        One of 8 bits runs on ONNX Runtime and cannot be trained; with ``quantized=False`` it is the network of 32 bits
+        that it was made of.
+        """
         if self.evaluation.weights is None:
             raise StudyError(f"trial {self.number} has no weights: {self.reason}")
+        artifacts = self.study.store.artifacts
+        if quantized and self.evaluation.quantized is not None:
+            return OnnxNetwork(artifacts.load(self.evaluation.quantized), threads=self.study.definition.threads)
         network = build(self.architecture)
         try:
-            network.load_state_dict(self.study.store.artifacts.load_weights(self.evaluation.weights))
+            network.load_state_dict(artifacts.load_weights(self.evaluation.weights))
         except RuntimeError as error:
             raise StoreError(
                 f"the weights {self.evaluation.weights} do not fit trial {self.number}: the artifact was exchanged"
             ) from error
         return network.eval()
+
+    def deployed(self) -> Deployed:
+        """The network as it leaves, to be measured again."""
+        quantized = self.load() if self.evaluation.quantized is not None else None
+        assert quantized is None or isinstance(quantized, OnnxNetwork)
+        return Deployed(self.load(quantized=False), self.architecture, quantized)
 
     def test_metrics(self) -> dict[str, float]:
         """Every quality metric of the trial on the test split, which the search never sees, as ``test_accuracy``.
@@ -104,6 +117,7 @@ class Trial:
             "values": dict(self.values),
             "network": str(self.architecture),
             "pruning": self.candidate.pruning,
+            "bits": self.candidate.compression.bits,
             "architecture": self.architecture.to_json(),
         }
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,16 @@ from ..objectives import Data, Epoch, Host, Measurement, calibrate, cpu_threads,
 from ..spaces import Candidate, DataSpec, FunctionSpace, ModuleSpace, Space
 from ..storage import FINISHED, CurvePoint, Evaluation
 from .data import data_of
-from .evaluate import evaluate, failures
+from .evaluate import Result, evaluate, failures
+from .reshape import change_of_the_front, start_of
 from .sampler import INTERRUPTED, SeededSampler
+from .teacher import teacher_of
 
 if TYPE_CHECKING:
     from .study import Study
 
 ALWAYS = ("parameters", "macs")  # measured for every candidate, objectives or not, as are the data's own metrics
+INT8 = "net.int8.onnx"
 EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all known
 HOPELESS_AFTER = 10  # trials of a study that failed, all in the same way, before one succeeded
 
@@ -42,8 +46,7 @@ def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callab
         return
     check_code(definition.space)
     with cpu_threads(definition.threads):
-        data = data_of(definition, definition.device)
-        host = host_of(study) if any(objective.clock for objective in definition.resolved_objectives) else None
+        data, host = data_of(definition, definition.device), host_of(study)
         while deadline is None or time.monotonic() < deadline:
             place = store.take_place(study.id, total, worker=me(), host=platform.node())
             if place is None:
@@ -51,9 +54,9 @@ def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callab
             trial = None
             try:
                 trial, candidate = _propose(study, place, data.spec)
-                ended = _try(study, place, trial, candidate, data, host)
+                ended = try_candidate(study, place, trial, candidate, data, host)
             except BaseException:
-                _put_back(study, place, trial)
+                give_up(study, place, trial)
                 raise
             on_trial()
             if ended.state == "failed":
@@ -101,9 +104,20 @@ def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Ca
     """A new candidate, for which the place is now used, or what is known of it."""
     definition = study.definition
     with failures():
-        candidate = definition.space.suggest(trial, spec)
+        candidate = change_of_the_front(study, trial) if definition.moves else None
+        if candidate is None:
+            candidate = definition.space.suggest(trial, replace(spec, taught=bool(definition.teacher)))
+    return begin(study, place, trial, candidate)
+
+
+def begin(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate) -> Candidate | Evaluation:
+    """Use the place for the candidate, if it is new; otherwise what is known of it."""
+    definition = study.definition
+    with failures():
         network, _ = str(candidate.deployed), candidate.key  # what cannot be said or written is its own fault too
     trial.set_user_attr("network", network)
+    if candidate.start is not None:
+        trial.set_user_attr("start", candidate.start.to_json())
     known = study.store.begin(
         place,
         candidate,
@@ -116,23 +130,42 @@ def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Ca
     return candidate if known is None else known
 
 
-def _try(
-    study: "Study", place: int, trial: OptunaTrial, candidate: Candidate, data: Data, host: Host | None
+def try_candidate(
+    study: "Study",
+    place: int,
+    trial: OptunaTrial,
+    candidate: Candidate,
+    data: Data,
+    host: Host | None,
+    *,
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Evaluation:
     """Evaluate the candidate, or take its results over from another study; keep them, and tell Optuna."""
     store, definition = study.store, study.definition
-    names = tuple(dict.fromkeys((*default_metrics(data), *ALWAYS, *definition.objectives)))
+    names = measures(study, candidate, data)
     began = time.perf_counter()
 
     def keep(epoch: Epoch) -> None:
         store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.score, epoch.seconds))
+        on_epoch(epoch)
 
     known = store.same_elsewhere(place, names)
     if known is not None and known.weights is not None and store.artifacts.has(known.weights):
         measured = {name: (known.values[name], dict(known.details[name])) for name in names}
-        store.finish(place, measured, seconds=0.0, weights=known.weights, reused=known.id)
+        store.finish(
+            place,
+            measured,
+            deployed=known.deployed,
+            seconds=0.0,
+            weights=known.weights,
+            quantized=known.quantized,
+            reused=known.id,
+        )
         trial.set_user_attr("reused_from", f"evaluation {known.id} of the store")
     else:
+        taught = teacher_of(study, data) if candidate.training.taught else None
+        if taught is not None:
+            trial.set_user_attr("teacher", taught[0])
         try:
             result = evaluate(
                 candidate,
@@ -141,16 +174,37 @@ def _try(
                 seed=definition.seed,
                 device=definition.device,
                 host=host,
+                teacher=None if taught is None else taught[1],
+                start=start_of(study, candidate),
                 on_epoch=keep,
             )
         except CandidateFailed as failure:
             store.fail(place, kind=failure.kind, reason=failure.reason, seconds=time.perf_counter() - began)
         else:
-            weights = store.artifacts.save_weights(trial, candidate.deployed, result.network.state_dict())
-            store.finish(place, _plain(result.measured), seconds=result.seconds, weights=weights)
+            _keep(study, place, trial, result)
     ended = store.evaluation(place)
     tell(study, trial, ended)
     return ended
+
+
+def _keep(study: "Study", place: int, trial: OptunaTrial, result: Result) -> None:
+    """The network and what was measured of it, into the artifact folder and the store."""
+    made, artifacts = result.deployed, study.store.artifacts
+    study.store.finish(
+        place,
+        _plain(result.measured),
+        deployed=made.architecture,
+        seconds=result.seconds,
+        weights=artifacts.save_weights(trial, made.architecture, made.network.state_dict()),
+        quantized=None if made.quantized is None else artifacts.save(trial, INT8, made.quantized.model),
+    )
+    trial.set_user_attr("network", str(made.architecture))
+
+
+def measures(study: "Study", candidate: Candidate, data: Data) -> tuple[str, ...]:
+    """What is measured of a candidate: the metrics of the data, the costs of any, and the study's objectives."""
+    sparse = ("nonzero_parameters",) if candidate.compression.sparse else ()
+    return tuple(dict.fromkeys((*default_metrics(data), *ALWAYS, *sparse, *study.definition.objectives)))
 
 
 def check_code(space: Space) -> None:
@@ -232,7 +286,7 @@ def recover(study: "Study") -> int:
     return lost
 
 
-def _put_back(study: "Study", place: int, trial: OptunaTrial | None) -> None:
+def give_up(study: "Study", place: int, trial: OptunaTrial | None) -> None:
     """Free the place of an interrupted trial, and queue its parameters.
 
     If the store itself is what failed, ``recover`` does the same when the next worker starts.
@@ -265,8 +319,10 @@ def is_alive(worker: str) -> bool:
         return False
 
 
-def host_of(study: "Study") -> Host:
-    """The latency clock of the host at work, calibrated once for each store."""
+def host_of(study: "Study") -> Host | None:
+    """The latency clock of the host at work, calibrated once for each store; None if no objective reads a clock."""
+    if not any(objective.clock for objective in study.definition.resolved_objectives):
+        return None
     name, threads, version = platform.node(), study.definition.threads, torch.__version__
     if study.store.calibration(name, threads, version) is None:
         fresh = calibrate(threads)

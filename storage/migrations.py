@@ -65,7 +65,8 @@ def _keep(connection: Connection, architecture: Architecture) -> None:
 
 # By the version that they start from: statements in words that SQLite and PostgreSQL share, or functions.
 STEPS: dict[int, tuple[str | Callable[[Connection], None], ...]] = {
-    1: ("ALTER TABLE paretonas_epochs RENAME COLUMN accuracy TO score", lengthen_names, renew_keys)
+    1: ("ALTER TABLE paretonas_epochs RENAME COLUMN accuracy TO score", lengthen_names, renew_keys),
+    2: ("ALTER TABLE paretonas_evaluations ADD COLUMN quantized VARCHAR(256)",),
 }
 
 

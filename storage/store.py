@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from .. import own
 from ..errors import StoreError
-from ..spaces import Candidate
+from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
 from .artifacts import Artifacts, default_folder
 from .database import explained, open_database, shown
@@ -22,12 +22,17 @@ FINISHED = ("complete", "failed")
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One candidate that was tried, as plain data. ``values``: every measured number by its name."""
+    """One candidate that was tried, as plain data.
+
+    deployed: the network that is left. values: every measured number by its name. weights, quantized: artifacts, the
+    trained weights and the int8 model made of them.
+    """
 
     id: int
     trial_number: int
     state: str
     candidate: Candidate
+    deployed: Architecture
     seed: int
     worker: str
     values: Mapping[str, float]
@@ -36,6 +41,7 @@ class Evaluation:
     reason: str | None
     seconds: float | None
     weights: str | None
+    quantized: str | None
     reused: int | None
 
 
@@ -108,7 +114,7 @@ class Store:
         evaluation comes back.
         """
         for architecture in (candidate.architecture, candidate.deployed):
-            self._add_unless_there(ArchitectureRow(key=architecture.key, description=architecture.to_json()))
+            self._add_architecture(architecture)
         with self.session() as session:
             row = session.get_one(EvaluationRow, evaluation)
             earlier = select(EvaluationRow).where(
@@ -129,11 +135,12 @@ class Store:
     def same_elsewhere(self, evaluation: int, names: Iterable[str]) -> Evaluation | None:
         """A finished evaluation, in another study, of the same candidate, task, seed, threads, device and host.
 
-        None for a candidate that names the user's own code, which may be another by now.
+        None for a candidate that names the user's own code, which may be another by now, or that learned from another
+        network, which the other study has not.
         """
         with self.session() as session:
             row = session.get_one(EvaluationRow, evaluation)
-            if own.names(row.candidate):
+            if own.names(row.candidate) or _learned_from_another(row):
                 return None
             others = session.scalars(
                 select(EvaluationRow).where(
@@ -160,14 +167,18 @@ class Store:
         evaluation: int,
         measured: Mapping[str, tuple[float, Json]],
         *,
+        deployed: Architecture,
         seconds: float,
         weights: str,
+        quantized: str | None = None,
         reused: int | None = None,
     ) -> None:
         """Keep what came out of a candidate. measured: value and conditions by name."""
+        self._add_architecture(deployed)
         with self.session() as session:
             row = session.get_one(EvaluationRow, evaluation)
             row.state, row.seconds, row.weights, row.reused = "complete", seconds, weights, reused
+            row.deployed_key, row.quantized = deployed.key, quantized
             for name, (value, detail) in measured.items():
                 session.merge(MeasurementRow(evaluation_id=evaluation, name=name, value=value, detail=detail))
             session.commit()
@@ -236,6 +247,9 @@ class Store:
         """Keep a calibration; the first one of a host stays, so that its figures compare."""
         self._add_unless_there(HostRow(name=host, threads=threads, torch=torch, cpu=cpu, reference_ms=reference_ms))
 
+    def _add_architecture(self, architecture: Architecture) -> None:
+        self._add_unless_there(ArchitectureRow(key=architecture.key, description=architecture.to_json()))
+
     def _add_unless_there(self, row: Base) -> None:
         """Add a row; one with the same key, which another worker may have added in this moment, stays."""
         with self.session() as session:
@@ -249,11 +263,16 @@ class Store:
 def _evaluation(row: EvaluationRow) -> Evaluation:
     if row.candidate is None or row.trial_number is None or row.seed is None:
         raise StoreError(f"evaluation {row.id} of the store has no candidate: the store was changed by hand")
+    candidate = Candidate.from_json(row.candidate)
+    left = candidate.architecture
+    if row.deployed is not None and row.deployed_key != row.architecture_key:
+        left = Architecture.from_json(row.deployed.description)
     return Evaluation(
         id=row.id,
         trial_number=row.trial_number,
         state=row.state,
-        candidate=Candidate.from_json(row.candidate),
+        candidate=candidate,
+        deployed=left,
         seed=row.seed,
         worker=row.worker,
         values={m.name: m.value for m in row.measurements},
@@ -262,5 +281,13 @@ def _evaluation(row: EvaluationRow) -> Evaluation:
         reason=row.reason,
         seconds=row.seconds,
         weights=row.weights,
+        quantized=row.quantized,
         reused=row.reused,
     )
+
+
+def _learned_from_another(row: EvaluationRow) -> bool:
+    """Whether a candidate had a teacher, or began with the weights of another trial."""
+    candidate = row.candidate or {}
+    training = candidate.get("training", {})
+    return bool(training.get("distillation") or training.get("feature_distillation") or candidate.get("start"))

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, DateTime, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def _now() -> datetime:
@@ -48,8 +48,9 @@ class EvaluationRow(Base):
     """One candidate tried in one study.
 
     state: ``open`` (a place is taken, nothing is proposed yet), ``running``, ``complete`` or ``failed``. key: of the
-    candidate; unique within the study. task: the key of the data. reused: the evaluation of another study that the
-    results were taken from.
+    candidate; unique within the study. deployed_key: of the network that is left. task: the key of the data. weights,
+    quantized: artifacts, the trained weights and the int8 model made of them. reused: the evaluation of another study
+    that the results were taken from.
     """
 
     __tablename__ = "paretonas_evaluations"
@@ -73,7 +74,9 @@ class EvaluationRow(Base):
     reason: Mapped[str | None]
     seconds: Mapped[float | None]
     weights: Mapped[str | None] = mapped_column(String(256))
+    quantized: Mapped[str | None] = mapped_column(String(256))
     reused: Mapped[int | None] = mapped_column(ForeignKey("paretonas_evaluations.id", ondelete="SET NULL"))
+    deployed: Mapped[ArchitectureRow | None] = relationship(foreign_keys=[deployed_key], lazy="selectin")
     measurements: Mapped[list["MeasurementRow"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     epochs: Mapped[list["EpochRow"]] = relationship(cascade="all, delete-orphan", order_by="EpochRow.id")
 

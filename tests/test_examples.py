@@ -1,5 +1,6 @@
 """The examples run as their first lines say: a real search of each family, here of one candidate and epoch each."""
 
+import importlib
 import os
 import runpy
 import subprocess
@@ -27,7 +28,8 @@ def test_an_example_runs(
 ) -> None:
     """It ends well and leaves a study in which every candidate came to an end; with ``--long`` in full.
 
-    Each is a process then. In short only the one whose own network lies in ``__main__`` is.
+    Each is a process then. In short only the one whose own network lies in ``__main__`` is, and language models read
+    the docstrings of one package.
     """
     if request.config.getoption("--long"):
         printed = run(script, tmp_path)
@@ -38,6 +40,9 @@ def test_an_example_runs(
         monkeypatch.syspath_prepend(str(EXAMPLES))
         monkeypatch.setattr(sys, "argv", [str(script), "1"])
         monkeypatch.setattr(pn, "TrainingSpace", brief)
+        if "language" in script.stem:
+            texts = importlib.import_module("texts")
+            monkeypatch.setattr(texts, "PACKAGES", texts.PACKAGES[:1])
         runpy.run_path(str(script), run_name="__main__")
         printed = capsys.readouterr().out
     assert "test_" in printed

@@ -209,7 +209,7 @@ def test_what_a_function_makes_wrong_is_its_candidates_fault(url: str) -> None:
     told = study.optuna.get_trials()
     said = [told[number].user_attrs.get("failed", "") for number in range(7)]
     assert said[0] == ""
-    assert said[1] == "invalid: dropout is at least 0 and below 1, 2.0 was given"
+    assert said[1] == "invalid: dropout of the training must be at least 0 and below 1, 2.0 was given"
     assert said[2] == "invalid: a pruning ratio is at least 0 and below 1, 1.0 was given"
     assert said[3].startswith("invalid: a candidate is of an Architecture")
     assert said[4].startswith("invalid: block 0 (linear) cannot take the shape")

@@ -190,8 +190,8 @@ def test_a_candidate_evaluated_again_gives_the_same_network(small: pn.Study) -> 
             name: value for name, value in trial.values.items() if name in again.measured
         }
         kept = trial.load().state_dict()
-        assert kept.keys() == again.network.state_dict().keys()
-        assert all(torch.equal(tensor, kept[name]) for name, tensor in again.network.state_dict().items())
+        assert kept.keys() == again.deployed.network.state_dict().keys()
+        assert all(torch.equal(tensor, kept[name]) for name, tensor in again.deployed.network.state_dict().items())
 
 
 def test_the_last_epoch_ends_at_the_trials_accuracy(small: pn.Study) -> None:
@@ -328,10 +328,22 @@ def test_a_definition_is_plain_json() -> None:
 def test_a_definition_of_a_newer_release_is_refused() -> None:
     """Another version, missing parts and unknown parts are named."""
     data = Definition(SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu").to_json()
-    with pytest.raises(StudyError, match="version 2 or 1 is needed, this one has version 3"):
-        Definition.from_json({**data, "version": 3})
+    with pytest.raises(StudyError, match="version 3 or below is needed, this one has version 4"):
+        Definition.from_json({**data, "version": 4})
     with pytest.raises(StudyError, match="missing or unknown parts: rungs, seed"):
         Definition.from_json({**{name: part for name, part in data.items() if name != "seed"}, "rungs": 3})
+
+
+def test_a_definition_of_version_2_has_no_teacher_and_its_rate_of_fine_tuning() -> None:
+    """What could not be chosen then is what it was."""
+    data = Definition(SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu").to_json()
+    training = {name: part for name, part in data["space"]["training"].items() if name != "finetune_rate"}
+    space = {**{name: part for name, part in data["space"].items() if name != "compression"}, "training": training}
+    kept = {name: part for name, part in data.items() if name not in ("teacher", "moves")}
+    earlier = Definition.from_json({**kept, "space": space, "version": 2})
+    assert (earlier.teacher, earlier.moves) == ("", 0.0)
+    assert earlier.space.training.finetune_rate == 0.3
+    assert Definition.from_json(data).space.training.finetune_rate == 1.0
 
 
 def test_a_study_of_that_name_with_another_definition_is_refused(url: str) -> None:
@@ -370,7 +382,7 @@ def test_a_study_is_found_by_name(url: str) -> None:
         ({"objectives": ["accuracy", "flops"]}, "unknown objective 'flops': .*there is accuracy, "),
         ({"objectives": ["digit.acuracy", "macs"]}, "unknown metric 'acuracy': did you mean 'accuracy'"),
         ({"objectives": ["accuracy"]}, "at least one quality metric and at least one cost"),
-        ({"objectives": ["accuracy", "f1"]}, "the costs are parameters, macs, latency_ms"),
+        ({"objectives": ["accuracy", "f1"]}, "the costs are parameters, macs, nonzero_parameters"),
         ({"objectives": ["macs", "parameters"]}, "at least one quality metric and at least one cost"),
         ({"objectives": ["accuracy", "macs", "macs"]}, "each once"),
         ({"threads": 0}, "threads must be at least 1, 0 was given"),

@@ -88,7 +88,8 @@ def test_a_store_never_runs_code(searched: str, module: str, url: str, cli: Cli)
     assert "make_net(width=" in str(trial.architecture)
     assert cli("front", "--storage", url).returncode == 0
     assert module not in sys.modules
-    for refused in (trial.load, lambda: pn.load_model(url)):
+    ways_in: list[Callable[[], object]] = [trial.load, lambda: pn.load_model(url)]
+    for refused in ways_in:
         with pytest.raises(UntrustedCode, match=f"{searched} is code that the study names: .* --trust {searched}"):
             refused()
     refusal = cli("pick", "knee", "--storage", url)

@@ -1,0 +1,204 @@
+"""Changing trained networks of a study: smaller, larger, or by the search itself. Each result is a trial of its own."""
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from optuna.trial import Trial as OptunaTrial
+from torch import nn
+
+from ..errors import StudyError, UsageError
+from ..objectives import COSTS, Data, Deployed, Epoch, Host, cpu_threads, loss_gradients
+from ..spaces import (
+    Architecture,
+    Candidate,
+    Compression,
+    ModuleArchitecture,
+    Move,
+    Network,
+    Start,
+    build,
+    moved,
+    moved_architecture,
+    part_copies,
+    possible_moves,
+    target_within,
+    unit_scores,
+    width_groups,
+)
+from .data import data_of
+from .sampler import place_of
+
+if TYPE_CHECKING:
+    from .study import Study
+    from .trial import Trial
+
+ANY = 2**31 - 1  # places of a study that is asked for one trial more
+
+
+def shrink(
+    parent: "Trial",
+    *,
+    pruning: float,
+    compression: Compression,
+    bounds: Mapping[str, float],
+    finetune_epochs: int | None,
+    on_epoch: Callable[[Epoch], None],
+) -> "Trial":
+    """See ``Study.shrink``. bounds: by cost."""
+    if bounds and pruning:
+        raise UsageError("a ratio or bounds say how many units leave, both were given: leave one of them")
+    training = parent.candidate.training
+    epochs = training.epochs if finetune_epochs is None else finetune_epochs
+    training = replace(training, finetune_epochs=epochs)
+    candidate = Candidate(
+        parent.architecture, pruning, training, compression, Start(parent.number, parent.candidate.key)
+    )
+    work = _Work(parent.study)
+    if bounds:
+        ratio = _ratio_within(parent, candidate, bounds, work)
+        candidate = replace(candidate, pruning=ratio, compression=replace(compression, scope="global"))
+    if not candidate.shrinks and compression.bits == 32:
+        raise UsageError(
+            f"trial {parent.number} would stay as it is: say what leaves, such as pruning=0.5, removed_layers=1, "
+            "sparsity=0.5, bits=8 or a bound below what it has"
+        )
+    return work.one_more(candidate, on_epoch)
+
+
+def grow(
+    parent: "Trial", *, widen: float | None, layers: int, epochs: int | None, on_epoch: Callable[[Epoch], None]
+) -> "Trial":
+    """See ``Study.grow``."""
+    if widen is None and not layers:
+        raise UsageError("how to grow is needed: widen=1.5, layers=1, or both")
+    if layers < 0 or (widen is not None and not widen > 1):
+        raise UsageError(f"a network grows by layers from 1 and to more than 1 times its width, {layers}, {widen} came")
+    architecture, moves = parent.architecture, []
+    for step in range(layers):
+        places = [move for move in possible_moves(architecture) if move.kind == "insert_layer"]
+        if not places:
+            raise UsageError(
+                f"no layer that changes nothing can be inserted into trial {parent.number} ({architecture})"
+            )
+        moves.append(places[(step + 1) * len(places) // (layers + 1)])  # spread over the depth
+        architecture = moved_architecture(architecture, moves[-1])
+    if widen is not None:
+        moves.append(Move("widen", ratio=widen))
+        architecture = moved_architecture(architecture, moves[-1])
+    training = parent.candidate.training
+    training = replace(training, epochs=training.epochs if epochs is None else epochs)
+    start = Start(parent.number, parent.candidate.key, tuple(moves))
+    return _Work(parent.study).one_more(Candidate(architecture, training=training, start=start), on_epoch)
+
+
+def change_of_the_front(study: "Study", trial: OptunaTrial) -> Candidate | None:
+    """A random move of a random point of the front, for the share of the proposals that the study gives to moves.
+
+    It trains as long as its parent was fine-tuned. None for the other proposals, and where there is nothing to move.
+    """
+    definition, front = study.definition, study.pareto_front
+    interrupted = [other for other in study.optuna.get_trials(deepcopy=False) if other.number < trial.number]
+    draw = np.random.default_rng([definition.seed, place_of(trial.number, interrupted), 1])
+    fixed = "fixed_params" in study.store.optuna.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001 - no public name
+    if fixed or draw.random() >= definition.moves or not front:
+        return None
+    parent = front[draw.integers(len(front))]
+    if isinstance(parent.architecture, ModuleArchitecture):
+        return None
+    kinds: dict[str, list[Move]] = {}
+    for move in possible_moves(parent.architecture):
+        kinds.setdefault(move.kind, []).append(move)
+    if not kinds:
+        return None
+    moves = kinds[sorted(kinds)[draw.integers(len(kinds))]]
+    move = moves[draw.integers(len(moves))]
+    recipe, training = parent.candidate.compression, parent.candidate.training
+    return Candidate(
+        moved_architecture(parent.architecture, move),
+        training=replace(training, epochs=max(1, training.finetune_epochs)),
+        compression=Compression(bits=recipe.bits, quantization=recipe.quantization),
+        start=Start(parent.number, parent.candidate.key, (move,)),
+    )
+
+
+def start_of(study: "Study", candidate: Candidate) -> nn.Module | None:
+    """The trained network that a candidate begins with, after its moves. None: it begins anew."""
+    if candidate.start is None:
+        return None
+    parent = study.pick(candidate.start.trial)
+    if parent.candidate.key != candidate.start.key:
+        raise StudyError(f"trial {parent.number} is no longer the one that another begins with: the store was changed")
+    network = parent.load(quantized=False)
+    for move in candidate.start.moves:
+        network = moved(network, move)
+    if any(move.kind == "widen" for move in candidate.start.moves):
+        assert isinstance(network, Network)
+        part_copies(network, seed=study.definition.seed)
+    return network
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A study at work on one trial more."""
+
+    study: "Study"
+
+    @property
+    def data(self) -> Data:
+        return data_of(self.study.definition, self.study.definition.device)
+
+    @property
+    def host(self) -> Host | None:
+        from .worker import host_of
+
+        return host_of(self.study)
+
+    def one_more(self, candidate: Candidate, on_epoch: Callable[[Epoch], None]) -> "Trial":
+        """Try a candidate; one that was tried before is what came of it."""
+        from .worker import begin, give_up, me, tell, try_candidate
+
+        study = self.study
+        with study.store.explained(), cpu_threads(study.definition.threads):
+            data, host = self.data, self.host
+            place = study.store.take_place(study.id, ANY, worker=me(), host=platform.node())
+            assert place is not None
+            trial = study.optuna.ask()
+            try:
+                known = begin(study, place, trial, candidate)
+                if isinstance(known, Candidate):
+                    try_candidate(study, place, trial, candidate, data, host, on_epoch=on_epoch)
+                    number = trial.number
+                else:
+                    trial.set_user_attr("duplicate_of", known.trial_number)
+                    tell(study, trial, known)
+                    study.store.give_back(place)
+                    number = known.trial_number
+            except BaseException:
+                give_up(study, place, trial)
+                raise
+        return study.pick(number)
+
+
+def _ratio_within(parent: "Trial", candidate: Candidate, bounds: Mapping[str, float], work: _Work) -> float:
+    """The least share of all units that has to leave so that the costs are within their bounds."""
+    definition = parent.study.definition
+    with cpu_threads(definition.threads):
+        network = parent.load(quantized=False)
+        if not isinstance(network, Network):
+            raise UsageError("units leave networks that are made of blocks: for a module of your own use pn.compress")
+        recipe, data = candidate.compression, data_of(definition, "cpu")
+        gradients = loss_gradients(network, data, seed=definition.seed) if recipe.criterion == "taylor" else None
+        scores = unit_scores(network, recipe.criterion, gradients=gradients, seed=definition.seed)
+
+        def fits(target: Architecture) -> bool:
+            with torch.device("cpu"):
+                made = Deployed(build(target, seed=0).eval(), target)
+            return all(COSTS[name].measure(made, work.host).value <= bound for name, bound in bounds.items())
+
+        target = target_within(parent.architecture, scores, fits)
+    units, left = (sum(width_groups(one).prunable.values()) for one in (parent.architecture, target))
+    return 0.0 if left == units else (units - left + 0.5) / units

@@ -1,0 +1,101 @@
+"""What a module costs and how well it answers, on one clock."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..objectives import (
+    Data,
+    Host,
+    OnnxNetwork,
+    measure_latency,
+    parameters,
+    qualities,
+    quality,
+    quantize_for,
+    to_onnx,
+)
+from ..objectives.costs import size_bytes
+
+COUNTED, MEASURED = ("parameters", "macs"), ("size_bytes", "latency_ms")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Measures modules. data: on the CPU. bits: those in which the module is deployed. host: whose clock is read."""
+
+    data: Data
+    bits: int
+    host: Host
+
+    def example(self, count: int) -> Tensor:
+        """Examples of the training split."""
+        return next(self.data.train.batches(count))[0]
+
+    def fits(self, network: nn.Module, bounds: Mapping[str, float]) -> bool:
+        """Whether a module is within all bounds as it would be deployed. What is counted comes before what is timed."""
+        network = copy.deepcopy(network).cpu().eval()
+        if any(self.cost(name, network, None) > bounds[name] for name in COUNTED if name in bounds):
+            return False
+        measured = [name for name in MEASURED if name in bounds]
+        quantized = quantize_for(network, self.data) if measured and self.bits == 8 else None
+        return all(self.cost(name, network, quantized) <= bounds[name] for name in measured)
+
+    def cost(self, name: str, network: nn.Module, quantized: OnnxNetwork | None) -> float:
+        """One cost of a module as it is deployed."""
+        if name == "parameters":
+            return parameters(network)
+        if name == "macs":
+            return module_macs(network, self.example(1))
+        if name == "size_bytes":
+            return size_bytes(network) if quantized is None else quantized.weight_bytes
+        running = network if quantized is None else quantized.with_threads(self.host.threads)
+        return measure_latency(running, self.example(1), self.host).latency_ms
+
+    def figures(self, network: nn.Module, quantized: OnnxNetwork | None) -> dict[str, float]:
+        """All costs and, on the validation and on the test split, all metrics.
+
+        ``onnx_latency_ms`` is on ONNX Runtime in either precision; it is left out if the module cannot be exported.
+        """
+        found = {name: self.cost(name, network, quantized) for name in (*COUNTED, *MEASURED)}
+        model = quantized or self.model(network)
+        if model is not None:
+            found["onnx_latency_ms"] = self.cost("latency_ms", network, model)
+        answering = network if quantized is None else quantized
+        names = qualities(self.data)
+        tested = quality(answering, self.data.test, self.data, names)
+        found |= quality(answering, self.data.validation, self.data, names)
+        return found | {f"test_{name}": value for name, value in tested.items()}
+
+    def model(self, network: nn.Module) -> OnnxNetwork | None:
+        """The module in single precision on ONNX Runtime, None if it cannot be exported."""
+        try:
+            return OnnxNetwork(to_onnx(network, self.example(2)))
+        except UsageError:
+            return None
+
+    def check(
+        self, bounds: Mapping[str, float], after: dict[str, float], network: nn.Module, quantized: OnnxNetwork | None
+    ) -> None:
+        """UsageError if the end does not hold what the way there did; a clock is asked three times."""
+        for name, bound in bounds.items():
+            for _ in range(3 if name == "latency_ms" else 0):
+                if after[name] > bound:
+                    after[name] = min(after[name], self.cost(name, network, quantized))
+            if after[name] > bound:
+                raise UsageError(
+                    f"{name} must be at most {bound:g} and came out as {after[name]:g}: ask for a little less"
+                )
+
+
+def module_macs(network: nn.Module, example: Tensor) -> int:
+    """Multiply-accumulates of convolutions, linear layers and attention for a batch, counted by torch as it runs."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(example)
+    return int(counter.get_total_flops()) // 2  # a MAC is two FLOPs
