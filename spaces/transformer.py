@@ -10,6 +10,7 @@ from .block import Block
 from .blocks import ACTIVATIONS, POSITIONS
 from .candidate import Candidate
 from .choices import ChoiceLike, Flag, Options, Real, Suggester, Whole, Words, values_of
+from .compression_space import CompressionSpace
 from .space import MOST_LAYERS, SLOPE, TRUNK, Space
 
 READOUTS = {"mean": "mean_positions", "first": "first_position"}
@@ -57,6 +58,7 @@ class TransformerSpace(Space):
     sets: ChoiceLike = 2
     trunk: ChoiceLike = TRUNK
     pruning: ChoiceLike = (0.0, 0.7)
+    compression: CompressionSpace = CompressionSpace(quantization="dynamic")  # faster than static here (docs/log.md)
 
     name: ClassVar = "transformer"
     rules: ClassVar = {

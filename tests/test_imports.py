@@ -15,7 +15,10 @@ ROOT = Path(paretonas.__file__).parent
 ROOMS = ("spaces", "objectives", "storage", "search")
 KNOWS = {"spaces": set[str](), "objectives": {"spaces"}, "storage": {"spaces"}, "search": set(ROOMS)}
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).glob("**/*.py"))]
-HEAVY = {"sqlalchemy", "sklearn", "scipy", "pandas", "plotly", "optuna_dashboard", "typer", "rich", "moocore"}
+HEAVY = {
+    *("sqlalchemy", "sklearn", "scipy", "pandas", "plotly", "optuna_dashboard", "typer", "rich", "moocore"),
+    *("onnx", "onnxruntime", "onnxscript", "torch_pruning"),
+}
 
 
 def test_importing_is_light() -> None:
