@@ -1,13 +1,13 @@
 """One command: a trained module of the user's own is made small and kept good, and what that cost is shown."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .. import own
 from ..errors import CandidateFailed, UsageError, one_of
@@ -39,11 +39,12 @@ from .scale import Scale
 if TYPE_CHECKING:
     from .steps import Steps
 
-ROUNDS = 3  # in which units leave, with fine-tuning after each (figures in docs/log.md)
-RATE = 1e-2  # peak learning rate of fine-tuning (same)
+RATE = 1e-2  # peak learning rate of fine-tuning (figures in docs/log.md)
 TAUGHT = 0.5  # weight of the original's answers in fine-tuning (same)
 CLOSE = {"latency_ms": 0.95, "size_bytes": 0.98}  # of the bound is aimed at, as these change a little in fine-tuning
 EXAMPLES = 4  # on which a cut is proven
+
+Gradients = Iterable[Mapping[str, Tensor]] | None
 
 
 def compress(
@@ -90,8 +91,6 @@ def compress(
     original = _copied(module, load_data(task, fingerprint=fingerprint))
     with Steps(show=show_progress) as steps, cpu_threads(threads):
         scale = Scale(load_data(task, fingerprint=fingerprint), bits, calibrate(threads))
-        steps.begin("measure")
-        before = scale.figures(original, None)
         work = Work(original, data, scale, bounds, criterion, seed, torch.device(device))
         work.shrink(epochs, steps)
         quantized = None
@@ -100,6 +99,7 @@ def compress(
             quantized = quantize_for(work.network.cpu(), scale.data)
             work.done.append({"step": "quantize", "method": "static", "bits": 8})
         steps.begin("measure")
+        before = scale.figures(original, None)
         after = scale.figures(work.network.cpu(), quantized)
         scale.check(bounds, after, work.network, quantized)
     sizes = {} if isinstance(module, Network) else changed_sizes(module, work.network)
@@ -180,51 +180,44 @@ class Work:
     whole: Whole = field(default_factory=dict)
 
     def shrink(self, epochs: int, steps: "Steps") -> None:
-        """Prune in rounds, each with its part of the epochs, until all bounds hold.
-
-        How far it goes is found first, so that a bound out of reach costs no training; the way there goes in equal
-        factors of the parameters.
-        """
+        """Prune until all bounds hold, which costs no training where they are out of reach; then fine-tune."""
         if self.scale.fits(self.network, self.bounds):
             return
-        steps.begin("find how far to prune")
+        steps.begin("prune")
+        original = self.network
+        gradients = loss_gradients(original, self.scale.data, seed=self.seed) if self.criterion == "taylor" else None
         aims = {name: bound * CLOSE.get(name, 1) for name, bound in self.bounds.items()}
-        teacher, most = Teacher(self.network.to(self.device), self.data), parameters(self.network)
-        least = parameters(self._pruned(aims)[0])
-        rounds = max(1, min(ROUNDS, epochs))
-        for number in range(1, rounds + 1):
-            steps.begin(f"prune, round {number} of {rounds}")
-            on_the_way = {"parameters": most * (least / most) ** (number / rounds)}
-            self.network, left = self._pruned(aims if number == rounds else on_the_way)
-            self.done.append({"step": "prune", "parameters": parameters(self.network), **left})
-            share = epochs // rounds if number < rounds else epochs - epochs // rounds * (rounds - 1)
-            if share:
-                steps.begin(f"fine-tune, round {number} of {rounds}")
-                self._finetune(share, Lesson(teacher, TAUGHT), steps)
+        prune_ = self._prune_network if isinstance(original, Network) else self._prune_module
+        left = prune_(aims, gradients)
+        self.done.append({"step": "prune", "parameters": parameters(self.network), **left})
+        if epochs:
+            steps.begin("fine-tune")
+            self._finetune(epochs, Teacher(original.to(self.device), self.data), steps)
+            original.cpu()
 
-    def _pruned(self, bounds: Mapping[str, float]) -> tuple[nn.Module, Json]:
-        """The least pruned copy within the bounds, and what left."""
-        before = self.network.cpu().eval()
-        gradients = loss_gradients(before, self.scale.data, seed=self.seed) if self.criterion == "taylor" else None
-        if isinstance(before, Network):
-            scores = unit_scores(before, self.criterion, gradients=gradients, seed=self.seed)
-            target = target_within(
-                before.architecture, scores, lambda smaller: self.scale.fits(prune(before, smaller, scores), bounds)
-            )
-            return prune(before, target, scores), {"architecture": target.to_json()}
-        example = self.scale.example(EXAMPLES)
-        groups, self.whole = prunable_groups(before, example)
-        ranks = module_scores(before, groups, self.criterion, gradients=gradients, seed=self.seed)
-        smaller, leaving = pruned_within(
-            before, example, groups, ranks, lambda smaller: self.scale.fits(smaller, bounds), whole=self.whole
+    def _prune_network(self, bounds: Mapping[str, float], gradients: Gradients) -> Json:
+        network = self.network
+        assert isinstance(network, Network)
+        scores = unit_scores(network, self.criterion, gradients=gradients, seed=self.seed)
+        target = target_within(
+            network.architecture, scores, lambda smaller: self.scale.fits(prune(network, smaller, scores), bounds)
         )
-        return smaller, {"history": channels(groups, leaving)}
+        self.network = prune(network, target, scores)
+        return {"architecture": target.to_json()}
 
-    def _finetune(self, epochs: int, lesson: Lesson, steps: "Steps") -> None:
+    def _prune_module(self, bounds: Mapping[str, float], gradients: Gradients) -> Json:
+        example = self.scale.example(EXAMPLES)
+        groups, self.whole = prunable_groups(self.network, example)
+        scores = module_scores(self.network, groups, self.criterion, gradients=gradients, seed=self.seed)
+        self.network, leaving = pruned_within(
+            self.network, example, groups, scores, lambda smaller: self.scale.fits(smaller, bounds), whole=self.whole
+        )
+        return {"history": channels(groups, leaving)}
+
+    def _finetune(self, epochs: int, teacher: Teacher, steps: "Steps") -> None:
         self.network.to(self.device)
-        training = Training(epochs=epochs, learning_rate=RATE)
-        curve = []
-        for epoch in train(self.network, self.data, training, seed=self.seed, lesson=lesson):
+        training, curve = Training(epochs=epochs, learning_rate=RATE), []
+        for epoch in train(self.network, self.data, training, seed=self.seed, lesson=Lesson(teacher, TAUGHT)):
             curve.append({"loss": epoch.loss, "score": epoch.score})
             steps.within(f"epoch {epoch.number + 1} of {epochs}, validation {epoch.score:.4f}")
         self.network.cpu().eval()

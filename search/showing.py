@@ -44,7 +44,7 @@ def print_front(study: "Study", *, as_json: bool) -> None:
     table.add_column("network", overflow="fold")
     for trial in points:
         figures = [in_figures(name, trial.values[name]) if name in trial.values else "" for name in names]
-        table.add_row(str(trial.number), *figures, escape(str(trial.architecture)))
+        table.add_row(str(trial.number), *figures, escape(in_words(trial)))
     console().print(table)
     if failed:
         print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
@@ -64,6 +64,16 @@ def print_pick(trial: "Trial", *, as_json: bool) -> None:
     table.add_row("seed", str(trial.evaluation.seed), "")
     table.add_row("network", escape(str(trial.architecture)), "")
     console().print(table)
+
+
+def in_words(trial: "Trial") -> str:
+    """A trial's network in one line, with what its layers do not say."""
+    recipe, start = trial.candidate.compression, trial.candidate.start
+    said = [str(trial.architecture)]
+    said += ["weights partly zero"] if recipe.sparse else []
+    said += ["int8"] if recipe.bits == 8 else []
+    said += [f"of trial {start.trial}"] if start is not None else []
+    return "; ".join(said)
 
 
 def recipe_of(candidate: Candidate) -> list[tuple[str, str, str]]:

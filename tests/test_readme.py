@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def commands(text: str, cli: Cli) -> str:
 
 def test_every_block_is_run() -> None:
     """A new block in the README needs a test here."""
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 13
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_picked_network_works_without_paretonas(default_job: Path, cli: Cli, mon
 
 def test_script_searches_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The script of the README runs, and the one line of another project gives its network."""
-    script, line = block("python", "create_study"), block("python", "load_model")
+    script, line = block("python", '"small", space=space'), block("python", "load_model")
     assert "parameters" in run([sys.executable, "-c", script], tmp_path)
     assert sorted(file.name for file in (tmp_path / "my_project/nets").iterdir()) == [
         "net.json",
@@ -98,6 +99,28 @@ def test_script_searches_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     names: dict[str, Any] = {}
     exec(line, names)  # noqa: S102
     assert isinstance(names["model"], Network)
+
+
+def test_a_found_network_is_shrunk_and_grown(
+    default_job: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command of the README prints before and after, on a copy of the default job."""
+    shutil.copytree(default_job, tmp_path / "job")
+    monkeypatch.chdir(tmp_path / "job")
+    assert commands(block("sh", "paretonas shrink knee"), cli).count("made of trial") == 4
+
+
+def test_script_with_compression_runs(tmp_path: Path) -> None:
+    """The genes of compression, a teacher and moves in one search, and a trial made smaller."""
+    assert "size_bytes" in run([sys.executable, "-c", block("python", "CompressionSpace")], tmp_path)
+
+
+def test_an_own_module_is_compressed(tmp_path: Path) -> None:
+    """It holds the bound, and comes back from its folder."""
+    script = block("python", "pn.compress") + "\nprint(sum(p.numel() for p in same.parameters()) <= 6000)"
+    out = run([sys.executable, "-c", script], tmp_path)
+    assert "onnx_latency_ms" in out
+    assert out.rstrip().endswith("True")
 
 
 def test_data_and_spaces_can_be_looked_at(cli: Cli) -> None:
