@@ -39,13 +39,12 @@ SETTINGS = {
     "digits-transformer": Setting("digits", "transformer", recipe(30, 10, 32, 3e-3)),
     "digits-mlp": Setting("digits", "mlp", recipe(12, 8, 32, 3e-3)),
     "mnist1d-conv": Setting("mnist1d", "conv", recipe(10, 5, 64, 5e-3)),
-    "mnist1d-transformer": Setting("mnist1d", "transformer", recipe(20, 5, 128, 5e-3)),
 }
 PARTS: dict[str, tuple[Callable[[Setting, Extent, Table], None], tuple[str, ...]]] = {
     "structured": (structured, ("digits-conv", "digits-transformer", "mnist1d-conv")),
     "sparse": (sparse, ("digits-conv", "digits-transformer")),
     "layers": (layers, ("digits-conv", "digits-transformer")),
-    "distillation": (distillation, ("digits-conv", "digits-mlp", "mnist1d-conv", "mnist1d-transformer")),
+    "distillation": (distillation, ("digits-conv", "digits-mlp", "mnist1d-conv")),
     "int8": (int8, ("digits-conv", "digits-mlp", "digits-transformer")),
     "growth": (growth, ("digits-conv",)),
 }

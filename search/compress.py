@@ -87,20 +87,22 @@ def compress(
     task = as_task(task)
     own.trust(own.names(task.to_json()))
     fingerprint = task.fingerprint()
-    data = load_data(task, device, fingerprint=fingerprint)
-    original = _copied(module, load_data(task, fingerprint=fingerprint))
+    data, here = (load_data(task, place, fingerprint=fingerprint) for place in (device, "cpu"))
+    original = _copied(module, here)
     with Steps(show=show_progress) as steps, cpu_threads(threads):
-        scale = Scale(load_data(task, fingerprint=fingerprint), bits, calibrate(threads))
+        steps.begin("export the original")  # before anything is trained, as not every module can be
+        scale = Scale(here, bits, calibrate(threads))
+        exported = scale.exported(original)
         work = Work(original, data, scale, bounds, criterion, seed, torch.device(device))
         work.shrink(epochs, steps)
         quantized = None
         if bits == 8:
             steps.begin("quantize")
-            quantized = quantize_for(work.network.cpu(), scale.data)
+            quantized = quantize_for(work.network, here)
             work.done.append({"step": "quantize", "method": "static", "bits": 8})
         steps.begin("measure")
-        before = scale.figures(original, None)
-        after = scale.figures(work.network.cpu(), quantized)
+        before = scale.figures(original, None, exported)
+        after = scale.figures(work.network, quantized, quantized or scale.exported(work.network))
         scale.check(bounds, after, work.network, quantized)
     sizes = {} if isinstance(module, Network) else changed_sizes(module, work.network)
     card = {
@@ -116,7 +118,7 @@ def compress(
         "steps": work.done,
         "whole": work.whole,
     }
-    return Compressed(work.network, quantized, before, after, card, scale.data, sizes)
+    return Compressed(work.network, quantized, before, after, card, here, sizes)
 
 
 def _check(

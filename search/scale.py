@@ -56,27 +56,30 @@ class Scale:
         running = network if quantized is None else quantized.with_threads(self.host.threads)
         return measure_latency(running, self.example(1), self.host).latency_ms
 
-    def figures(self, network: nn.Module, quantized: OnnxNetwork | None) -> dict[str, float]:
-        """All costs and, on the validation and on the test split, all metrics.
+    def exported(self, network: nn.Module) -> OnnxNetwork | None:
+        """A module on ONNX Runtime, None if it cannot be; then UsageError if it has to be, for 8 bits."""
+        try:
+            return OnnxNetwork(to_onnx(network, self.example(2)))
+        except UsageError:
+            if self.bits == 8:
+                raise
+            return None
 
-        ``onnx_latency_ms`` is on ONNX Runtime in either precision; it is left out if the module cannot be exported.
+    def figures(
+        self, network: nn.Module, quantized: OnnxNetwork | None, exported: OnnxNetwork | None
+    ) -> dict[str, float]:
+        """All costs and, on the validation and on the test split, all metrics, of the one that answers.
+
+        ``onnx_latency_ms`` is that of ``exported``, in either precision.
         """
         found = {name: self.cost(name, network, quantized) for name in (*COUNTED, *MEASURED)}
-        model = quantized or self.model(network)
-        if model is not None:
-            found["onnx_latency_ms"] = self.cost("latency_ms", network, model)
+        if exported is not None:
+            found["onnx_latency_ms"] = self.cost("latency_ms", network, exported)
         answering = network if quantized is None else quantized
         names = qualities(self.data)
         tested = quality(answering, self.data.test, self.data, names)
         found |= quality(answering, self.data.validation, self.data, names)
         return found | {f"test_{name}": value for name, value in tested.items()}
-
-    def model(self, network: nn.Module) -> OnnxNetwork | None:
-        """The module in single precision on ONNX Runtime, None if it cannot be exported."""
-        try:
-            return OnnxNetwork(to_onnx(network, self.example(2)))
-        except UsageError:
-            return None
 
     def check(
         self, bounds: Mapping[str, float], after: dict[str, float], network: nn.Module, quantized: OnnxNetwork | None
