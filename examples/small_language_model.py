@@ -53,7 +53,7 @@ pruned = taught.shrink(
     compression=pn.Compression(criterion="taylor", scope="global", self_distillation=0.5),
     finetune_epochs=max(1, EPOCHS // 2),
 )
-int8 = taught.shrink(pruned.number, compression=pn.Compression(bits=8))
+int8 = taught.shrink(pruned.number, compression=pn.Compression(bits=8, quantization="dynamic"))
 
 steps = {
     "as it is": large.pick(0),

@@ -90,9 +90,10 @@ def compress(
     data, here = (load_data(task, place, fingerprint=fingerprint) for place in (device, "cpu"))
     original = _copied(module, here)
     with Steps(show=show_progress) as steps, cpu_threads(threads):
-        steps.begin("export the original")  # before anything is trained, as not every module can be
         scale = Scale(here, bits, calibrate(threads))
-        exported = scale.exported(original)
+        if bits == 8:  # what cannot be exported is refused before it is trained
+            steps.begin("export the original")
+        exported = scale.exported(original) if bits == 8 else None
         work = Work(original, data, scale, bounds, criterion, seed, torch.device(device))
         work.shrink(epochs, steps)
         quantized = None
@@ -101,7 +102,7 @@ def compress(
             quantized = quantize_for(work.network, here)
             work.done.append({"step": "quantize", "method": "static", "bits": 8})
         steps.begin("measure")
-        before = scale.figures(original, None, exported)
+        before = scale.figures(original, None, exported or scale.exported(original))
         after = scale.figures(work.network, quantized, quantized or scale.exported(work.network))
         scale.check(bounds, after, work.network, quantized)
     sizes = {} if isinstance(module, Network) else changed_sizes(module, work.network)
@@ -190,7 +191,11 @@ class Work:
         gradients = loss_gradients(original, self.scale.data, seed=self.seed) if self.criterion == "taylor" else None
         aims = {name: bound * CLOSE.get(name, 1) for name, bound in self.bounds.items()}
         prune_ = self._prune_network if isinstance(original, Network) else self._prune_module
-        left = prune_(aims, gradients)
+        try:
+            left = prune_(aims, gradients)
+        except UsageError as error:
+            asked = " and ".join(f"{name} of at most {bound:g}" for name, bound in self.bounds.items())
+            raise UsageError(f"{asked} cannot be reached: {error}") from error
         self.done.append({"step": "prune", "parameters": parameters(self.network), **left})
         if epochs:
             steps.begin("fine-tune")

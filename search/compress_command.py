@@ -25,7 +25,7 @@ def compress(
     ],
     *,
     task: Annotated[
-        str, typer.Option(help=f"Data: {', '.join(TASKS)}, or a study file (.toml) with a [task] table.")
+        str, typer.Option(help=f"Data: {', '.join(TASKS)}, or a study file (.toml), whose task it is.")
     ] = "digits",
     max_parameters: MaxParameters = None,
     max_macs: MaxMacs = None,

@@ -51,17 +51,19 @@ class Compressed:
         """The figures before and after."""
         from rich.table import Table
 
+        from .export import TEST
         from .showing import in_figures
 
         table = Table(title=f"Compressed on {self.card['task']['type']}", title_justify="left")
-        for name in ("", "before", "after", "after / before"):
+        for name in ("", "before", "after", "ratio, or change"):
             table.add_column(name, justify="right" if name else "left")
-        table.add_column("unit", overflow="fold")
+        table.add_column("of", overflow="fold")
         for name, was in self.before.items():
             now = self.after.get(name)
             if now is not None:
                 ratio = f"{now / was:.3f}" if was and name in COSTS else f"{now - was:+.4f}"
-                table.add_row(name, in_figures(name, was), in_figures(name, now), ratio, self.unit(name))
+                of = self.unit(name) if name in COSTS else "test split" if name.startswith(TEST) else "validation split"
+                table.add_row(name, in_figures(name, was), in_figures(name, now), ratio, of)
         return table
 
     def unit(self, name: str) -> str:
