@@ -191,11 +191,9 @@ class Space(Genes, ABC):
 
 
 def more_from_json(data: Json) -> dict[str, Any]:
-    """Training and compression as they stand in the JSON of a space; those of an earlier release have none or one."""
-    return {
-        "training": TrainingSpace.from_json(data.get("training", {})),
-        "compression": CompressionSpace.from_json(data.get("compression", {})),
-    }
+    """Training and compression as they stand in the JSON of a space; what is left out has the default of the space."""
+    kinds: dict[str, type[Genes]] = {"training": TrainingSpace, "compression": CompressionSpace}
+    return {name: kind.from_json(data[name]) for name, kind in kinds.items() if name in data}
 
 
 def fits(candidate: Candidate) -> bool:
