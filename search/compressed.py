@@ -98,10 +98,10 @@ class Compressed:
         ``net.int8.onnx`` if it was quantized. ExportError if one of them exists and ``force`` is not given.
         """
         folder = Path(folder)
+        from .export import check_free
+
         contents = self._contents()
-        there = [name for name in contents if (folder / name).exists()]
-        if there and not force:
-            raise ExportError(f"{', '.join(there)} of {folder} would be overwritten: export elsewhere, or force it")
+        check_free(folder, tuple(contents), force=force)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as place:

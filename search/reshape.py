@@ -59,7 +59,7 @@ def shrink(
     )
     work = _Work(parent.study)
     if bounds:
-        ratio = _ratio_within(parent, candidate, bounds, work)
+        ratio = _ratio_within(parent, candidate, bounds)
         candidate = replace(candidate, pruning=ratio, compression=replace(compression, scope="global"))
     if not candidate.shrinks and compression.bits == 32:
         raise UsageError(
@@ -183,8 +183,10 @@ class _Work:
         return study.pick(number)
 
 
-def _ratio_within(parent: "Trial", candidate: Candidate, bounds: Mapping[str, float], work: _Work) -> float:
+def _ratio_within(parent: "Trial", candidate: Candidate, bounds: Mapping[str, float]) -> float:
     """The least share of all units that has to leave so that the costs are within their bounds."""
+    from .worker import clock_of
+
     definition = parent.study.definition
     with cpu_threads(definition.threads):
         network = parent.load(quantized=False)
@@ -194,10 +196,12 @@ def _ratio_within(parent: "Trial", candidate: Candidate, bounds: Mapping[str, fl
         gradients = loss_gradients(network, data, seed=definition.seed) if recipe.criterion == "taylor" else None
         scores = unit_scores(network, recipe.criterion, gradients=gradients, seed=definition.seed)
 
+        host = clock_of(parent.study) if any(COSTS[name].clock for name in bounds) else None
+
         def fits(target: Architecture) -> bool:
             with torch.device("cpu"):
                 made = Deployed(build(target, seed=0).eval(), target)
-            return all(COSTS[name].measure(made, work.host).value <= bound for name, bound in bounds.items())
+            return all(COSTS[name].measure(made, host).value <= bound for name, bound in bounds.items())
 
         target = target_within(parent.architecture, scores, fits)
     units, left = (sum(width_groups(one).prunable.values()) for one in (parent.architecture, target))

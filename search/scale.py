@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
@@ -20,6 +19,7 @@ from ..objectives import (
     to_onnx,
 )
 from ..objectives.costs import size_bytes
+from ..spaces.mac_rules import count_as_it_runs
 
 COUNTED, MEASURED = ("parameters", "macs"), ("size_bytes", "latency_ms")
 
@@ -50,7 +50,7 @@ class Scale:
         if name == "parameters":
             return parameters(network)
         if name == "macs":
-            return module_macs(network, self.example(1))
+            return count_as_it_runs(network, self.example(1))
         if name == "size_bytes":
             return size_bytes(network) if quantized is None else quantized.weight_bytes
         running = network if quantized is None else quantized.with_threads(self.host.threads)
@@ -95,12 +95,3 @@ class Scale:
                 raise UsageError(
                     f"{name} must be at most {bound:g} and came out as {after[name]:g}: ask for a little less"
                 )
-
-
-def module_macs(network: nn.Module, example: Tensor) -> int:
-    """Multiply-accumulates of convolutions, linear layers and attention for a batch, counted by torch as it runs."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(example)
-    return int(counter.get_total_flops()) // 2  # a MAC is two FLOPs

@@ -320,9 +320,12 @@ def is_alive(worker: str) -> bool:
 
 
 def host_of(study: "Study") -> Host | None:
-    """The latency clock of the host at work, calibrated once for each store; None if no objective reads a clock."""
-    if not any(objective.clock for objective in study.definition.resolved_objectives):
-        return None
+    """The latency clock of the host at work; None if no objective of the study reads a clock."""
+    return clock_of(study) if any(objective.clock for objective in study.definition.resolved_objectives) else None
+
+
+def clock_of(study: "Study") -> Host:
+    """The latency clock of the host at work, calibrated once for each store."""
     name, threads, version = platform.node(), study.definition.threads, torch.__version__
     if study.store.calibration(name, threads, version) is None:
         fresh = calibrate(threads)

@@ -4,7 +4,7 @@ The filter of a unit is all the weights that make it: its rows, in every layer t
 column. All users of a shared weight are in it once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -39,9 +39,14 @@ def unit_scores(
         return {group: torch.rand(size, generator=draw) for group, size in groups.prunable.items()}
     if criterion == "taylor":
         return _taylor(network, groups, gradients)
-    rank = {"l2": _l2, "geometric_median": _distances}.get(criterion, _l1)
+    rank = rank_of(criterion)
     scores = {group: rank(filters) for group, filters in _filters(network, groups).items()}
     return {**scores, **_scales(network, groups)} if criterion == "bn_scale" else scores
+
+
+def rank_of(criterion: str) -> Callable[[Filters], Tensor]:
+    """How a criterion makes one score of the filters (units, places, numbers) of each unit of a group."""
+    return {"l2": _l2, "geometric_median": _distances}.get(criterion, _l1)
 
 
 def _l1(filters: Filters) -> Tensor:

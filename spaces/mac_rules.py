@@ -22,7 +22,7 @@ def count_macs(architecture: Architecture) -> int:
     A shared layer counts each time it runs. Nothing is allocated, but for a module of the user's own.
     """
     if isinstance(architecture, ModuleArchitecture):  # for real, since a factory may look at its numbers
-        return _counted(build(architecture, seed=0).eval(), example_input(architecture, 1))
+        return count_as_it_runs(build(architecture, seed=0).eval(), example_input(architecture, 1))
     seen = forms(architecture)
     total = sum(
         _macs(block.alone, seen[architecture.source(index) + 1], seen[index + 1].shape)
@@ -48,11 +48,11 @@ def _macs(block: Block, came: Form, left: Shape) -> int:
     with torch.device("meta"):
         module = make_alone(block, came.width).eval()
     tokens = block.args.get("vocabulary") is not None
-    return _counted(module, torch.empty(1, *came.shape, device="meta", dtype=torch.int64 if tokens else None))
+    return count_as_it_runs(module, torch.empty(1, *came.shape, device="meta", dtype=torch.int64 if tokens else None))
 
 
-def _counted(module: torch.nn.Module, example: torch.Tensor) -> int:
-    """By torch, which has 2 FLOPs to a MAC."""
+def count_as_it_runs(module: torch.nn.Module, example: torch.Tensor) -> int:
+    """Multiply-accumulates of a module on a batch, counted by torch, which has 2 FLOPs to a MAC."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import UsageError, one_of
-from .importance import CRITERIA, _distances, _l1, _l2
+from .importance import CRITERIA, rank_of
 from .module_groups import ModuleGroup, joined
 
 
@@ -26,7 +26,7 @@ def module_scores(
         return {group.layer: torch.rand(group.size, generator=draw) for group in groups}
     if criterion == "taylor":
         return _taylor(module, groups, gradients)
-    rank = {"l2": _l2, "geometric_median": _distances}.get(criterion, _l1)
+    rank = rank_of(criterion)
     scores = {}
     for group in groups:
         scales = _scales(module, group) if criterion == "bn_scale" else []

@@ -59,6 +59,8 @@ def test_units_leave_until_a_bound_holds(study: pn.Study) -> None:
     assert study.shrink(0, max_parameters=1000).number == found.number
     assert len(study.trials) == trials
     assert study.shrink(0, max_macs=40_000, finetune_epochs=0).values["macs"] <= 40_000
+    with pytest.raises(UsageError, match="smallest network"):  # a clock that no objective of the study reads
+        study.shrink(0, max_latency_ms=1e-6)
 
 
 def test_layers_leave_a_trained_network(study: pn.Study) -> None:
