@@ -9,6 +9,7 @@ ParetonasError
 ├── StudyError               the study is missing, differs from what was asked, or has nothing to give
 │   └── NothingFits          no point of the front satisfies a pick
 ├── ExportError              a folder cannot take the exported network, or the export does not agree
+├── DeviceLost               what a candidate runs on is gone; the candidate is kept for retry
 └── CandidateFailed          one candidate could not be trained; the study goes on
 
 A message says the rule, what came, where, and what to do.
@@ -54,10 +55,15 @@ class ExportError(ParetonasError):
     """A folder cannot take the exported network, or the export does not agree with the original."""
 
 
+class DeviceLost(ParetonasError):
+    """The device that a candidate is trained or timed on is gone."""
+
+
 class CandidateFailed(ParetonasError):
     """One candidate could not be trained.
 
-    ``kind`` is one word for counting: ``diverged``, ``out_of_memory``, ``invalid`` or ``crashed``.
+    ``kind`` is one word for counting: ``diverged``, ``out_of_memory``, ``invalid``, ``crashed``, or ``infeasible`` if
+    it cannot run where its latency is wanted.
     """
 
     def __init__(self, kind: str, reason: str) -> None:

@@ -1,13 +1,14 @@
 """Measuring a candidate: training it and judging its answers, counting and timing what it costs."""
 
 from .costs import macs, parameters
+from .deployed import Deployed, Measurement
 from .distillation import Lesson, Teacher, check_teacher
 from .gradients import loss_gradients
 from .latency import Host, Latency, calibrate, cpu_threads
 from .latency import measure as measure_latency
 from .layers import cheapest_layers
 from .metrics import METRICS, Metric, default_metrics, metric_of, predict, qualities, quality
-from .objective import COSTS, OBJECTIVES, Deployed, Measurement, Objective, check_objectives, objective_of
+from .objective import COSTS, OBJECTIVES, Objective, check_objectives, objective_of
 from .onnx import OnnxNetwork, to_onnx
 from .quantization import quantize, quantize_for
 from .quantization_aware import fake_quantization

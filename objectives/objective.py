@@ -6,22 +6,14 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from ..errors import one_of
-from ..spaces import Architecture, example_input
-from ..spaces.block import Json
+from ..spaces import example_input
 from ..spaces.sparsity import nonzero_parameters
 from . import costs, latency
+from .deployed import Deployed, Measurement
 from .latency import Host
 from .metrics import ALL, Direction, Metric, check_fits, metric_of
 from .onnx import OnnxNetwork, to_onnx
 from .tasks import Data
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A value in the objective's unit, and the conditions it was measured under."""
-
-    value: float
-    detail: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,23 +24,6 @@ class Objective:
     unit: str
     direction: Direction
     clock: bool = False
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """A network as it leaves: trained, shrunk, fine-tuned; on the CPU, in evaluation mode.
-
-    quantized: the int8 network that was made of it, if it is this one that leaves.
-    """
-
-    network: nn.Module
-    architecture: Architecture
-    quantized: OnnxNetwork | None = None
-
-    @property
-    def answering(self) -> nn.Module:
-        """The one that answers."""
-        return self.network if self.quantized is None else self.quantized
 
 
 @dataclass(frozen=True)
