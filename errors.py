@@ -11,12 +11,14 @@ ParetonasError
 ├── ExportError              a folder cannot take the exported network, or the export does not agree
 ├── DeviceLost               what a candidate runs on is gone; the candidate is kept for retry
 └── CandidateFailed          one candidate could not be trained; the study goes on
+    └── Refused              it violates a constraint by what is known before training
 
 A message says the rule, what came, where, and what to do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 
 class ParetonasError(Exception):
@@ -70,6 +72,14 @@ class CandidateFailed(ParetonasError):
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
+
+
+class Refused(CandidateFailed):
+    """A candidate violates a constraint by what is known before it is trained. known: that, by measure."""
+
+    def __init__(self, reason: str, known: Mapping[str, Any]) -> None:
+        super().__init__("infeasible", reason)
+        self.known = known
 
 
 def one_of(what: str, given: object, known: Iterable[str], error: type[ParetonasError] = UsageError) -> None:

@@ -2,7 +2,7 @@
 
 python examples/small_language_model.py [epochs]
 
-The latency is that of torch but for int8, which runs on ONNX Runtime; ask for ``onnx_latency_ms`` to compare there.
+The latency is that of torch but for int8, which runs on ONNX Runtime; ask for ``latency:onnxruntime`` to compare there.
 """
 
 import sys

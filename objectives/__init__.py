@@ -1,14 +1,31 @@
 """Measuring a candidate: training it and judging its answers, counting and timing what it costs."""
 
-from .costs import macs, parameters
+from .backends import BACKENDS, device_lost, hardware, timing
+from .bench import Bench, LocalBench, conditions_of, timed
+from .costs import macs, on_meta, parameters
 from .deployed import Deployed, Measurement
 from .distillation import Lesson, Teacher, check_teacher
 from .gradients import loss_gradients
-from .latency import Host, Latency, calibrate, cpu_threads
-from .latency import measure as measure_latency
+from .latency import Clock, Conditions, Latency, Timing, calibrate, cpu_threads
+from .latency import measure as measure_latencies
+from .latency_predictor import LatencyPredictor, fit_latency
 from .layers import cheapest_layers
 from .metrics import METRICS, Metric, default_metrics, metric_of, predict, qualities, quality
-from .objective import COSTS, OBJECTIVES, Objective, check_objectives, objective_of
+from .objective import (
+    COSTS,
+    COUNTED,
+    LATENCY,
+    OBJECTIVES,
+    Counted,
+    Objective,
+    Quality,
+    Timed,
+    check_objectives,
+    is_cost,
+    objective_of,
+    own_names,
+    split_names,
+)
 from .onnx import OnnxNetwork, to_onnx
 from .quantization import quantize, quantize_for
 from .quantization_aware import fake_quantization
@@ -37,29 +54,38 @@ from .tasks import (
 from .training import Epoch, train
 
 __all__ = [
+    "BACKENDS",
     "COSTS",
+    "COUNTED",
+    "LATENCY",
     "METRICS",
     "MNIST1D",
     "OBJECTIVES",
     "TASKS",
     "AudioFolder",
     "Augment",
+    "Bench",
+    "Clock",
+    "Conditions",
+    "Counted",
     "Data",
     "Deployed",
     "Digits",
     "DigitsParity",
     "Epoch",
-    "Host",
     "ImageFolder",
     "Labels",
     "Latency",
+    "LatencyPredictor",
     "LazySplit",
     "Lesson",
+    "LocalBench",
     "Measurement",
     "Metric",
     "Objective",
     "OnnxNetwork",
     "OwnTask",
+    "Quality",
     "Shrunk",
     "Split",
     "Table",
@@ -68,20 +94,29 @@ __all__ = [
     "Teacher",
     "TextFile",
     "TextTable",
+    "Timed",
+    "Timing",
     "Vision",
     "as_task",
     "calibrate",
     "cheapest_layers",
     "check_objectives",
     "check_teacher",
+    "conditions_of",
     "cpu_threads",
     "default_metrics",
+    "device_lost",
     "fake_quantization",
+    "fit_latency",
+    "hardware",
+    "is_cost",
     "loss_gradients",
     "macs",
-    "measure_latency",
+    "measure_latencies",
     "metric_of",
     "objective_of",
+    "on_meta",
+    "own_names",
     "parameters",
     "predict",
     "qualities",
@@ -89,6 +124,9 @@ __all__ = [
     "quantize",
     "quantize_for",
     "shrink",
+    "split_names",
+    "timed",
+    "timing",
     "to_onnx",
     "train",
 ]

@@ -1,9 +1,52 @@
 """What a network costs, counted rather than timed."""
 
-from safetensors.torch import save
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
 from torch import Tensor, nn
 
-from ..spaces import Architecture, count_macs
+from ..spaces import Architecture, ModuleArchitecture, build, count_macs
+
+# safetensors' words for the types of numbers, in the order in which a file holds the tensors
+_TYPES = {
+    torch.uint64: "U64",
+    torch.int64: "I64",
+    torch.float64: "F64",
+    torch.complex64: "C64",
+    torch.float32: "F32",
+    torch.uint32: "U32",
+    torch.int32: "I32",
+    torch.bfloat16: "BF16",
+    torch.float16: "F16",
+    torch.uint16: "U16",
+    torch.int16: "I16",
+    torch.float8_e5m2fnuz: "F8_E5M2FNUZ",
+    torch.float8_e4m3fnuz: "F8_E4M3FNUZ",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def on_meta(architecture: Architecture) -> nn.Module:
+    """The network on the meta device, in evaluation mode: shapes and no numbers, so that any size can be counted.
+
+    It is to be read only: the same object comes again for the same architecture. A module of the user's own is made
+    for real, each time, since a factory may look at its numbers. Raises InvalidArchitecture if the blocks do not fit.
+    """
+    if isinstance(architecture, ModuleArchitecture):
+        return build(architecture, seed=0).eval()
+    return _on_meta(architecture)
+
+
+@lru_cache(maxsize=32)
+def _on_meta(architecture: Architecture) -> nn.Module:
+    with torch.device("meta"):
+        return build(architecture).eval()
 
 
 def parameters(network: nn.Module) -> int:
@@ -25,14 +68,32 @@ def size_bytes(network: nn.Module) -> int:
 
 
 def file_bytes(network: nn.Module) -> int:
-    """Bytes of these tensors as a safetensors file."""
-    return len(save({name: tensor.contiguous() for name, tensor in _saved(network).items()}))
+    """Bytes of these tensors as a safetensors file; nothing is written.
+
+    The file is eight bytes, a header of JSON filled up with blanks to a multiple of eight, and the tensors
+    (https://huggingface.co/docs/safetensors).
+    """
+    tensors = _saved(network)
+    header = len(_header(tensors).encode())
+    return 8 + header + -header % 8 + sum(tensor.nbytes for tensor in tensors.values())
+
+
+def _header(tensors: Mapping[str, Tensor]) -> str:
+    """Name, type, shape and place of each tensor: the widest types first, then by name."""
+    order = list(_TYPES)
+    described, begin = {}, 0
+    for name, tensor in sorted(tensors.items(), key=lambda named: (order.index(named[1].dtype), named[0])):
+        end = begin + tensor.nbytes
+        described[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        begin = end
+    return json.dumps(described, separators=(",", ":"), ensure_ascii=False)
 
 
 def _saved(network: nn.Module) -> dict[str, Tensor]:
     """The tensors of the state dict, each under its first name."""
     tensors = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
-    first: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+    first: dict[tuple[object, ...], str] = {}
     for name, tensor in tensors.items():
-        first.setdefault((tensor.data_ptr() or id(tensor), tuple(tensor.shape), tensor.stride()), name)
+        where = (tensor.untyped_storage(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+        first.setdefault(where, name)
     return {name: tensors[name] for name in first.values()}

@@ -1,8 +1,16 @@
-"""int8 for phones and boards: a network as an ExecuTorch program on XNNPACK. Needs ``executorch`` and ``torchao``."""
+"""Phones and boards: a network as an ExecuTorch program on XNNPACK, and such a program run here.
+
+Needs ``executorch`` and ``torchao``: ``pip install 'paretonas[executorch]'``.
+"""
 
 import copy
+import gc
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from importlib import import_module, metadata
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +18,15 @@ from torch import Tensor, nn
 from ..errors import UsageError
 
 PRODUCTS = ("convolution", "linear", "addmm", "mm", "bmm")  # outside the backend these are 30 times slower
+MODULES = (
+    "executorch.backends.xnnpack.partition.xnnpack_partitioner",
+    "executorch.backends.xnnpack.quantizer.xnnpack_quantizer",
+    "executorch.exir.passes.constant_prop_pass",
+    "executorch.extension.pybindings.portable_lib",
+    "executorch.runtime",
+    "torchao.quantization.pt2e.quantize_pt2e",
+)
+_loaded: WeakSet[Any] = WeakSet()  # programs of this process: they share their threads
 
 
 def to_executorch(network: nn.Module, calibration: Iterable[Tensor]) -> bytes:
@@ -20,35 +37,122 @@ def to_executorch(network: nn.Module, calibration: Iterable[Tensor]) -> bytes:
     installed, without calibration examples, for a network that cannot be traced, and for one whose products XNNPACK
     does not take.
     """
-    try:
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-            XNNPACKQuantizer,
-            get_symmetric_quantization_config,
-        )
-        from executorch.exir import to_edge_transform_and_lower
-        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    except ImportError as error:
-        raise UsageError(f"ExecuTorch needs packages of its own ({error}): pip install executorch torchao") from error
+    check_executorch()
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
     batches = [batch.cpu() for batch in calibration if len(batch) > 1]
     if not batches:
         raise UsageError("ExecuTorch needs examples to calibrate on, none came: give at least one batch of two or more")
-    network = copy.deepcopy(network).cpu().eval()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # exporting warns of its own insides
-        try:
-            shapes = ({0: torch.export.Dim("batch")},)
-            traced = torch.export.export(network, (batches[0],), dynamic_shapes=shapes).module()
-        except Exception as error:
-            raise UsageError(f"the network cannot be traced: {str(error).strip().splitlines()[0]}") from error
+        traced = _traced(network, batches[0], dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
         quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
         prepared = prepare_pt2e(traced, quantizer)
         for batch in batches:
             prepared(batch)
-        program = torch.export.export(convert_pt2e(prepared), (batches[0][:1],))
+        return _lowered(torch.export.export(convert_pt2e(prepared), (batches[0][:1],)), "in int8")
+
+
+def to_executorch_float(network: nn.Module, example: Tensor) -> bytes:
+    """The bytes of a ``.pte`` file in 32 bits, for as many examples a call as ``example`` has: (N, *input_shape).
+
+    ``network`` stays as it is. Raises UsageError as ``to_executorch`` does.
+    """
+    check_executorch()
+    from executorch.exir.passes.constant_prop_pass import constant_prop_pass
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # exporting warns of its own insides
+        traced = constant_prop_pass(_traced(network, example.cpu()))  # XNNPACK takes no weights that are computed
+        return _lowered(traced, "in 32 bits")
+
+
+def load_executorch(content: bytes, *, threads: int) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+    """A program of these bytes, to be called with its inputs on so many threads.
+
+    All programs of a process share their threads: UsageError while one with another number of them is in use.
+    """
+    from executorch.runtime import Runtime
+
+    _use_threads(threads)
+    program = Runtime.get().load_program(content)
+    method = program.load_method("forward")
+    _loaded.add(program)
+
+    def call(inputs: Sequence[Tensor], _kept: object = program) -> Sequence[Tensor]:
+        answers: Sequence[Tensor] = method.execute(inputs)
+        return answers
+
+    return call
+
+
+def check_executorch() -> None:
+    """UsageError if the packages are not installed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # importing them warns of their own insides
+            for module in MODULES:
+                import_module(module)
+    except ImportError as error:
+        raise UsageError(
+            f"ExecuTorch needs packages of its own ({error}): pip install 'paretonas[executorch]'"
+        ) from error
+
+
+def executorch_version() -> str:
+    """What runs a program, with the version. UsageError if it is not installed."""
+    check_executorch()
+    return f"executorch {metadata.version('executorch')}"
+
+
+def _traced(network: nn.Module, example: Tensor, **shapes: Any) -> torch.export.ExportedProgram:
+    network = copy.deepcopy(network).cpu().eval()
+    try:
+        return torch.export.export(network, (example,), **shapes)
+    except Exception as error:
+        raise UsageError(f"the network cannot be traced: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _lowered(program: torch.export.ExportedProgram, precision: str) -> bytes:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    try:
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-        for node in edge.exported_program().graph.nodes:
-            operator = str(node.target).split(".")
-            if node.op == "call_function" and any(word in PRODUCTS for word in operator):
-                raise UsageError(f"XNNPACK has no int8 for {node.target} of this network: use ONNX Runtime")
-        return bytes(edge.to_executorch().buffer)
+    except Exception as error:
+        raise UsageError(f"ExecuTorch cannot take this network {precision}: {_cause(error)}") from error
+    for node in edge.exported_program().graph.nodes:
+        operator = node.target.name() if hasattr(node.target, "name") else ""
+        if node.op == "call_function" and any(word in PRODUCTS for word in operator.replace("::", ".").split(".")):
+            stack = list(node.meta.get("nn_module_stack", {}).values())
+            layer = f"layer {stack[-1][0]!r}" if stack and stack[-1][0] else "this network"
+            raise UsageError(f"XNNPACK does not take {operator} of {layer} {precision}: use ONNX Runtime")
+    return bytes(edge.to_executorch().buffer)
+
+
+def _use_threads(threads: int) -> None:
+    """Let ExecuTorch use so many. Its pool is made anew, which programs that were loaded before would not survive."""
+    from executorch.extension.pybindings import portable_lib
+
+    if portable_lib._threadpool_get_thread_count() == threads:  # noqa: SLF001 - there is no public face of it
+        return
+    gc.collect()
+    before = portable_lib._threadpool_get_thread_count()  # noqa: SLF001 - same
+    if _loaded:
+        raise UsageError(f"ExecuTorch runs with {before} threads as long as a program is loaded, {threads} came")
+    with suppress(RuntimeError):
+        portable_lib._unsafe_reset_threadpool(threads)  # noqa: SLF001 - same; nothing is loaded
+    if portable_lib._threadpool_get_thread_count() != threads:  # noqa: SLF001 - same
+        raise UsageError(f"this ExecuTorch runs with {before} threads, not with {threads}: ask for threads={before}")

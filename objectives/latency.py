@@ -1,115 +1,148 @@
 """Latency of one forward pass, as a record that can be repeated.
 
-Clocks of shared machines drift by tens of percent within seconds. So the calls of the network are interleaved with
-calls of a fixed reference network, and
+Clocks of shared machines drift by tens of percent within seconds, and other programs take the caches and the cores. So
+the calls of a network are interleaved with calls of two fixed reference networks, a small and a large one, and
 
-    latency_ms = min(network) / min(reference) * reference_ms
+    latency_ms = low(network) / sqrt(low(small) · low(large)) · sqrt(small_ms · large_ms)
 
-where ``reference_ms`` was calibrated once for this host and is kept in the store: what slows both cancels.
-The minimum is the run that was disturbed least; means and medians are biased by load.
+where ``small_ms`` and ``large_ms`` were calibrated once for this kind of host and are kept in the store: what slows all
+of them cancels. ``low`` is the mean of the lowest quarter of the samples: minima depend on one lucky call, means and
+medians on the load. How samples are taken: see rounds.py.
 """
 
-import fcntl
-import gc
+import math
+import os
 import platform
-import statistics
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
 
-from ..spaces import Architecture, Block, Head, build
+from ..errors import CandidateFailed
 from ..spaces.architecture import Json
-from .onnx import OnnxNetwork
+from .lane import measuring
+from .reference import references
+from .rounds import MOST_ROUNDS, ROUNDS, Block, Series, series_of, warm_up
 
-SAMPLES = 200
-WARM_UP = 20
-CALIBRATION_SAMPLES = 1000
-TMP = Path("/tmp")  # noqa: S108 - one place for all processes of a host, whatever their TMPDIR; the file stays empty
-REFERENCE = Architecture(
-    input_shape=(1, 16, 16),
-    blocks=(Block("conv", width=16), Block("conv", width=16), Block("max_pool"), Block("global_average_pool")),
-    heads=(Head(10),),
-)
+NOISY = 0.03
+SECONDS = 1.0
+CALIBRATION_SECONDS = 2.0
+
+Runner = Callable[[], float]
+"""One forward pass of one batch; returns milliseconds."""
 
 
 @dataclass(frozen=True)
-class Host:
-    """Where latency is measured. reference_ms: the minimum of the reference network there, with ``threads``."""
+class Conditions:
+    """What a latency depends on beside the network: records of equal conditions compare.
 
-    name: str
-    cpu: str
+    version: of the backend, as in ``onnxruntime 1.31.1``. hardware: the processor's or the GPU's model.
+    """
+
+    backend: str
+    version: str
+    hardware: str
+    threads: int
+    batch: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What the reference networks take on a kind of host. device: ``cpu`` or ``cuda``. host: the one that said so."""
+
+    hardware: str
     torch: str
     threads: int
-    reference_ms: float
+    device: str
+    host: str
+    small_ms: float
+    large_ms: float
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One measurement on the CPU. Times in milliseconds; ``min_ms``, ``median_ms`` as the clock said.
+    """One measurement. latency_ms: of one batch, relative to the clock. noise: its relative standard error.
 
-    backend: what ran the network, as in ``torch eager`` or ``onnxruntime 1.31.1``; the reference runs in torch, eager.
+    median_ms, p10_ms, p90_ms, samples: what the clock of the machine said, in milliseconds; samples are exact in
+    float32. seconds: how long measuring took, reference networks included. together: how many networks were measured
+    in the same interleaved run; run: a random name of that run.
     """
 
     latency_ms: float
-    min_ms: float
+    noise: float
     median_ms: float
-    reference_min_ms: float
-    reference_ms: float
-    samples: int
+    p10_ms: float
+    p90_ms: float
+    samples: tuple[float, ...]
     warm_up: int
-    batch: int
-    threads: int
-    backend: str
+    seconds: float
+    input_shape: tuple[int, ...]
+    together: int
+    run: str
     host: str
-    cpu: str
-    torch: str
+    conditions: Conditions
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it is to be measured again."""
+        return self.noise > NOISY
 
     def to_json(self) -> Json:
-        return asdict(self)
+        """All of it on one level, with the number of samples in place of the samples."""
+        record: Json = asdict(self)
+        conditions = record.pop("conditions")
+        counted = {"samples": len(self.samples), "input_shape": list(self.input_shape), "noisy": self.noisy}
+        record.update(counted, **conditions)
+        return record
 
 
-def calibrate(threads: int) -> Host:
-    """Time the reference network on this host."""
-    reference, example = _reference()
-    with _alone(), cpu_threads(threads), torch.inference_mode():
-        times = [_time(reference, example) for _ in range(WARM_UP + CALIBRATION_SAMPLES)][WARM_UP:]
-    return Host(platform.node(), cpu_model(), torch.__version__, threads, min(times))
+@dataclass(frozen=True)
+class Timing:
+    """A network to be timed. input_shape: of one example."""
+
+    runner: Runner
+    conditions: Conditions
+    input_shape: tuple[int, ...]
 
 
-def measure(network: nn.Module, example: torch.Tensor, host: Host) -> Latency:
-    """Time ``network`` (left in evaluation mode, on the CPU) on a batch of examples (N, *input_shape).
+def calibrate(device: str, threads: int) -> Clock:
+    """Time the reference networks on this host, on ``cpu`` or ``cuda``. Takes two seconds."""
+    with measuring(), cpu_threads(threads), torch.inference_mode():
+        blocks = [Block(runner) for runner in references(device)]
+        warm = [warm_up(block.runner) for block in blocks]
+        until, rounds = time.monotonic() + CALIBRATION_SECONDS, 0
+        while (time.monotonic() < until and rounds < MOST_ROUNDS) or rounds < ROUNDS:
+            for block in blocks:
+                block.sample(rounds)
+            rounds += 1
+    computed = _single(device, threads) and all(one.computed for one in warm)
+    small_ms, large_ms = (block.low(computed=computed) for block in blocks)
+    hardware = cpu_model() if device == "cpu" else torch.cuda.get_device_name()
+    return Clock(hardware, torch.__version__, threads, device, platform.node(), small_ms, large_ms)
 
-    One measurement at a time runs on a host, whichever process asks.
+
+def measure(timings: Sequence[Timing], clock: Clock, *, seconds: float = SECONDS) -> list[Latency]:
+    """Time networks in one interleaved run, so that their latencies compare as well as they can.
+
+    Each is sampled until its noise is small enough, or for ``seconds``. One run at a time goes on a host, whichever
+    process asks, and our own training there stands still. Raises CandidateFailed, ``crashed``, for a network whose
+    clock gives no times.
     """
-    network.eval()
-    reference, reference_example = _reference()
-    own, other = [], []
-    with _alone(), cpu_threads(host.threads), torch.inference_mode():
-        for _ in range(WARM_UP + SAMPLES):
-            own.append(_time(network, example))
-            other.append(_time(reference, reference_example))
-    own, other = own[WARM_UP:], other[WARM_UP:]
-    return Latency(
-        latency_ms=min(own) / min(other) * host.reference_ms,
-        min_ms=min(own),
-        median_ms=statistics.median(own),
-        reference_min_ms=min(other),
-        reference_ms=host.reference_ms,
-        samples=SAMPLES,
-        warm_up=WARM_UP,
-        batch=len(example),
-        threads=host.threads,
-        backend=network.backend if isinstance(network, OnnxNetwork) else "torch eager",
-        host=host.name,
-        cpu=host.cpu,
-        torch=host.torch,
-    )
+    run = os.urandom(8).hex()
+    with measuring(), cpu_threads(clock.threads), torch.inference_mode():
+        known, single = references(clock.device), _single(clock.device, clock.threads)
+        every = [series_of(timing.runner, known, single=single) for timing in timings]
+        going = every
+        while going:
+            for series in going:
+                series.go_on()
+            going = [series for series in going if not series.done(seconds)]
+    return [_latency(*pair, clock, run, len(every)) for pair in zip(timings, every, strict=True)]
 
 
 def cpu_model() -> str:
@@ -122,33 +155,6 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _reference() -> tuple[nn.Module, torch.Tensor]:
-    return build(REFERENCE, seed=0).eval(), torch.zeros(1, *REFERENCE.input_shape)
-
-
-def _time(network: nn.Module, example: torch.Tensor) -> float:
-    began = time.perf_counter_ns()
-    network(example)
-    return (time.perf_counter_ns() - began) / 1e6
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """Hold the host's measuring lock, which the system frees if its holder dies, and keep the collector quiet."""
-    path = (TMP if TMP.is_dir() else Path(tempfile.gettempdir())) / "paretonas-latency.lock"
-    with suppress(FileExistsError):  # made by whoever measures first; others may be allowed to read it only
-        path.touch(exist_ok=False)
-    with path.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            yield
-        finally:
-            if collecting:
-                gc.enable()
-
-
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
     """Let torch use so many threads in this block."""
@@ -158,3 +164,32 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _single(device: str, threads: int) -> bool:
+    """Whether one thread of the CPU is to do the work; on a GPU a thread only waits."""
+    return device == "cpu" and threads == 1
+
+
+def _latency(timing: Timing, series: Series, clock: Clock, run: str, together: int) -> Latency:
+    samples = series.network.samples
+    if not samples or not series.small.samples or not series.large.samples:
+        raise CandidateFailed(
+            "crashed", f"no forward pass took a positive time in {series.rounds} calls: the host's clock jumps"
+        )
+    p10, median, p90 = (float(ms) for ms in np.percentile(samples, (10, 50, 90)))
+    return Latency(
+        latency_ms=series.ratio() * math.sqrt(clock.small_ms * clock.large_ms),
+        noise=series.noise(),
+        median_ms=median,
+        p10_ms=p10,
+        p90_ms=p90,
+        samples=tuple(samples),
+        warm_up=series.warm_up,
+        seconds=series.seconds,
+        input_shape=timing.input_shape,
+        together=together,
+        run=run,
+        host=platform.node(),
+        conditions=timing.conditions,
+    )

@@ -13,6 +13,7 @@ from torch import nn
 from ..errors import CandidateFailed
 from ..spaces import Training
 from ..spaces.sparsity import Masks, Sparsity
+from . import lane
 from .distillation import Lesson, Student
 from .features import Answers
 from .masking import keep_zero
@@ -77,17 +78,18 @@ def train(
     attended = student.attended() if student else nullcontext()
     with attended, _channels_last(network), dropout(network, training.dropout):
         for number in range(epochs):
-            began = time.perf_counter()
-            network.train()
-            order = torch.randperm(rows, generator=shuffle)[: steps * batch]
-            with _randomness(_device(network), int(torch.randint(2**62, (), generator=noise))) as drawn:
-                batches = _changed(data.train.batches(batch, order), data, training.augment, drawn)
-                numbered = zip(batches, torch.split(order, batch), strict=True)
-                loss = _epoch(network, numbered, lost, optimizer, schedule, after_step) / steps
-                if not math.isfinite(loss):
-                    where = f"epoch {number + 1} of {epochs} ({phase})"
-                    raise CandidateFailed("diverged", f"the loss became {loss} in {where}")
-                value = quality(network, data.validation, data, [score])[score]
+            with lane.training():  # left while the caller has its turn
+                began = time.perf_counter()
+                network.train()
+                order = torch.randperm(rows, generator=shuffle)[: steps * batch]
+                with _randomness(_device(network), int(torch.randint(2**62, (), generator=noise))) as drawn:
+                    batches = _changed(data.train.batches(batch, order), data, training.augment, drawn)
+                    numbered = zip(batches, torch.split(order, batch), strict=True)
+                    loss = _epoch(network, numbered, lost, optimizer, schedule, after_step) / steps
+                    if not math.isfinite(loss):
+                        where = f"epoch {number + 1} of {epochs} ({phase})"
+                        raise CandidateFailed("diverged", f"the loss became {loss} in {where}")
+                    value = quality(network, data.validation, data, [score])[score]
             yield Epoch(phase, number, loss, value, time.perf_counter() - began)
 
 
@@ -129,7 +131,10 @@ def _epoch(
     schedule: Schedule,
     after_step: Callable[[], None],
 ) -> float:
-    """Take a step on each batch; the sum of the losses, read once at the end so that a GPU need not wait."""
+    """Take a step on each batch; the sum of the losses, read once at the end so that a GPU need not wait.
+
+    Between two batches whoever measures time on this host goes first.
+    """
     total = torch.zeros((), device=_device(network))
     for (x, labels), rows in batches:
         loss = lost(_answers(network, x), labels, x, rows)
@@ -139,6 +144,7 @@ def _epoch(
         after_step()
         schedule.step()
         total += loss.detach()
+        lane.give_way()
     return total.item()
 
 

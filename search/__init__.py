@@ -2,7 +2,8 @@
 
 from .compress import compress
 from .compressed import Compressed, restore
+from .creation import create_study
 from .load_model import load_model
-from .study import Study, create_study, load_study
+from .study import Study, load_study
 
 __all__ = ["Compressed", "Study", "compress", "create_study", "load_model", "load_study", "restore"]

@@ -3,15 +3,17 @@
 import json
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..errors import ParetonasError, UsageError
-from ..objectives import COSTS, METRICS, TASKS, as_task
+from ..errors import ParetonasError, UsageError, one_of
+from ..objectives import BACKENDS, COSTS, METRICS, TASKS, as_task, split_names
 from ..spaces import SPACES
 from . import compress_command, looking, reshape_commands
 from .export import figures_of
@@ -23,6 +25,7 @@ from .options import (
     MaxMacs,
     MaxParameters,
     MinAccuracy,
+    OnLostDevice,
     Quiet,
     Storage,
     StudyName,
@@ -66,9 +69,18 @@ def run(
     objectives: Annotated[
         str | None,
         typer.Option(
-            help=f"Comma-separated: {', '.join(WORDS)}; with several heads as digit.accuracy.  [default: the metrics "
-            "of the data, parameters, latency_ms]",
+            help=f"Comma-separated: {', '.join(WORDS)}; with several heads as digit.accuracy; on a backend "
+            f"({', '.join(BACKENDS)}) as latency:onnxruntime,threads=2,batch=8.  [default: the metrics of the data, "
+            "parameters, latency_ms]",
             metavar="NAMES",
+        ),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a network has to hold, of any of these figures, such as 'parameters <= 50_000'; again for more. "
+            "What is known before training is refused before it.",
+            metavar="BOUND",
         ),
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study.  [default: TASK-SPACE]")] = None,
@@ -127,6 +139,7 @@ def run(
             max=1,
         ),
     ] = None,
+    on_lost_device: OnLostDevice = "stop",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -135,7 +148,8 @@ def run(
     asked = asked.with_changes(
         space=None if space is None else looking.space_by_word(space),
         task=None if task is None else as_task(task),
-        objectives=None if objectives is None else tuple(name.strip() for name in objectives.split(",")),
+        objectives=None if objectives is None else tuple(split_names(objectives)),
+        constraints=None if constraint is None else tuple(constraint),
         study=study,
         storage=storage,
         artifacts=artifacts,
@@ -152,7 +166,14 @@ def run(
     if epochs is not None:
         asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
     opened = asked.create()
-    _optimize(opened, asked.trials, asked.timeout, asked.workers, quiet)
+    with _progressing(opened, asked.trials, quiet=quiet) as show:
+        opened.optimize(
+            asked.trials,
+            timeout=asked.timeout,
+            workers=asked.workers,
+            show_progress=show,
+            on_lost_device=_lost(on_lost_device),
+        )
     print_front(opened, as_json=as_json)
 
 
@@ -164,11 +185,13 @@ def worker(
     trials: Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)] = DEFAULTS.trials,
     timeout: Timeout = None,
     trust: Trust = None,
+    on_lost_device: OnLostDevice = "stop",
     quiet: Quiet = False,
 ) -> None:
     """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    _optimize(opened, trials, timeout, 1, quiet)
+    with _progressing(opened, trials, quiet=quiet) as show:
+        opened.assist(trials, timeout=timeout, show_progress=show, on_lost_device=_lost(on_lost_device))
 
 
 @app.command()
@@ -177,10 +200,16 @@ def front(
     storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
     trust: Trust = None,
+    remeasure: Annotated[
+        bool, typer.Option("--remeasure", help="First time its points again on this machine, in one run.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the Pareto front of a study."""
-    print_front(load_study(study, storage=storage, artifacts=artifacts, trust=trust or ()), as_json=as_json)
+    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
+    if remeasure:
+        opened.remeasure_front(again=True)
+    print_front(opened, as_json=as_json)
 
 
 @app.command()
@@ -296,11 +325,18 @@ def _say(message: str, colour: str) -> None:
     )
 
 
-def _optimize(study: Study, trials: int, timeout: float | None, workers: int, quiet: bool) -> None:
+@contextmanager
+def _progressing(study: Study, trials: int, *, quiet: bool) -> Iterator[bool]:
+    """Whether to show progress; says that there is nothing left to do, and what an interruption left."""
     before = len(study.store.finished_ids(study.id))
     if before >= trials and not quiet:
         print(f"{study.name} has {before} trials already; --trials with a larger number goes on", file=sys.stderr)
     try:
-        study.optimize(n_trials=trials, timeout=timeout, workers=workers, show_progress=not quiet and before < trials)
+        yield not quiet and before < trials
     except KeyboardInterrupt:
         _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)
+
+
+def _lost(word: str) -> Literal["stop", "wait"]:
+    one_of("--on-lost-device", word, ("stop", "wait"))
+    return "wait" if word == "wait" else "stop"

@@ -90,7 +90,7 @@ def compress(
     data, here = (load_data(task, place, fingerprint=fingerprint) for place in (device, "cpu"))
     original = _copied(module, here)
     with Steps(show=show_progress) as steps, cpu_threads(threads):
-        scale = Scale(here, bits, calibrate(threads))
+        scale = Scale(here, bits, calibrate("cpu", threads))
         if bits == 8:  # what cannot be exported is refused before it is trained
             steps.begin("export the original")
         exported = scale.exported(original) if bits == 8 else None
@@ -114,8 +114,8 @@ def compress(
         "criterion": criterion,
         "seed": seed,
         "threads": threads,
-        "cpu": scale.host.cpu,
-        "torch": scale.host.torch,
+        "cpu": scale.clock.hardware,
+        "torch": scale.clock.torch,
         "steps": work.done,
         "whole": work.whole,
     }

@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import ExportError, UsageError
-from ..objectives import COSTS, Data, OnnxNetwork, to_onnx
+from ..objectives import LATENCY, Data, OnnxNetwork, is_cost, to_onnx
 from ..spaces import Architecture, DataSpec, Head, Network, build, example_input, write_source
 from ..spaces.architecture import Json
 from ..spaces.module_groups import first_line
 from ..spaces.module_pruning import Sizes, resize
+from .scale import ON_ONNX
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,8 +62,9 @@ class Compressed:
         for name, was in self.before.items():
             now = self.after.get(name)
             if now is not None:
-                ratio = f"{now / was:.3f}" if was and name in COSTS else f"{now - was:+.4f}"
-                of = self.unit(name) if name in COSTS else "test split" if name.startswith(TEST) else "validation split"
+                tested, cost = name.startswith(TEST), not name.startswith(TEST) and is_cost(name)
+                ratio = f"{now / was:.3f}" if was and cost else f"{now - was:+.4f}"
+                of = self.unit(name) if cost else "test split" if tested else "validation split"
                 table.add_row(name, in_figures(name, was), in_figures(name, now), ratio, of)
         return table
 
@@ -70,10 +72,10 @@ class Compressed:
         """The unit of a figure, in words."""
         from .export import unit_of
 
-        if name == "latency_ms":
+        if name == LATENCY:
             runs = "eager" if self.quantized is None else "before eager, after ONNX Runtime"
             return f"milliseconds per example, CPU, {runs}"
-        if name == "onnx_latency_ms":
+        if name == ON_ONNX:
             return f"milliseconds per example, CPU, ONNX Runtime{', after int8' if self.quantized else ''}"
         return unit_of(name)
 

@@ -7,15 +7,17 @@ from typing import Any, Self
 
 from .. import own
 from ..errors import StudyError, UsageError, one_of
-from ..objectives import COSTS, Objective, Task, as_task, objective_of
+from ..objectives import COSTS, LATENCY, Objective, Task, as_task, is_cost, objective_of
 from ..spaces import Space, space_from_json, space_to_json
 from ..spaces.architecture import Json
 from ..spaces.candidate import FIRST_RATE
+from .constraints import Constraint, canonical
 from .sampler import SAMPLERS, WITH_MOVES
 
-VERSION = 3
+VERSION = 4
 BEST = "best"  # the teacher that is the most accurate point so far
 TRIAL = re.compile(r".+:\d+")  # the teacher that is a trial of another study
+RENAMED = {"onnx_latency_ms": "latency:onnxruntime"}  # objectives of versions up to 3
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,12 @@ class Definition:
     objectives: by name, the first quality metric among them being the one that ``best`` means; () until the data that
     suggest them were read. seed: of the sampler, and of the weights and the data order of each candidate. threads: of
     the CPU, for training and for latency alike; fixed, because another number of threads gives other roundings.
-    device: where candidates train; latency is measured on the CPU. teacher: who candidates learn from: nobody (""), the
-    best point so far (``best``), a trial of another study in the same store (``study:12``), or what a function of the
-    user's own gives (``my.module:make_teacher``). moves: the share of the proposals that change a trained network of
-    the front, a layer less or more, or wider, instead of beginning anew. fingerprint: of the data when the study was
-    made.
+    device: where candidates train; they are timed where their backend says. teacher: who candidates learn from: nobody
+    (""), the best point so far (``best``), a trial of another study in the same store (``study:12``), or what a
+    function of the user's own gives (``my.module:make_teacher``). moves: the share of the proposals that change a
+    trained network of the front, a layer less or more, or wider, instead of beginning anew. constraints: what a
+    candidate has to hold to be on the front, such as ``parameters <= 50000``. fingerprint: of the data when the study
+    was made.
     """
 
     space: Space
@@ -41,6 +44,7 @@ class Definition:
     device: str
     teacher: str = ""
     moves: float = 0.0
+    constraints: tuple[str, ...] = ()
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -62,6 +66,8 @@ class Definition:
                 f"moves go with the samplers {' and '.join(WITH_MOVES)}, which learn from single genes, "
                 f"{self.sampler!r} was given"
             )
+        object.__setattr__(self, "objectives", tuple(objective_of(name).name for name in self.objectives))
+        object.__setattr__(self, "constraints", canonical(self.constraints))
         if self.objectives:
             check_kinds(self.objectives)
 
@@ -72,7 +78,21 @@ class Definition:
     @property
     def quality(self) -> Objective:
         """The first objective that is no cost."""
-        return next(objective for objective in self.resolved_objectives if objective.name not in COSTS)
+        return next(objective for objective in self.resolved_objectives if objective.quality)
+
+    @property
+    def bounds(self) -> tuple[Constraint, ...]:
+        return tuple(map(Constraint.of, self.constraints))
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What is measured of a candidate because the study asks for it: objectives, and what is bounded."""
+        return tuple(dict.fromkeys((*self.objectives, *(bound.measure for bound in self.bounds))))
+
+    @property
+    def latency(self) -> str:
+        """The latency that the study means: the first one that it measures, or the usual one."""
+        return next((name for name in self.measures if name.startswith("latency")), LATENCY)
 
     def to_json(self) -> Json:
         return {
@@ -86,6 +106,7 @@ class Definition:
             "device": self.device,
             "teacher": self.teacher,
             "moves": float(self.moves),
+            "constraints": list(self.constraints),
             "fingerprint": self.fingerprint,
         }
 
@@ -99,6 +120,8 @@ class Definition:
         if version in (1, 2):
             training = {"finetune_rate": FIRST_RATE, **rest["space"].get("training", {})}
             rest |= {"teacher": "", "moves": 0.0, "space": {**rest["space"], "training": training}}
+        if version in (1, 2, 3):
+            rest |= {"constraints": [], "objectives": [RENAMED.get(name, name) for name in rest["objectives"]]}
         elif version != VERSION:
             raise StudyError(
                 f"a study definition of version {VERSION} or below is needed, this one has version {version!r}: use "
@@ -107,13 +130,13 @@ class Definition:
         if rest.keys() != cls.__dataclass_fields__.keys():
             wrong = sorted(rest.keys() ^ cls.__dataclass_fields__.keys())
             raise StudyError(f"the study definition in the store has missing or unknown parts: {', '.join(wrong)}")
-        rest["objectives"] = tuple(rest["objectives"])
+        rest |= {name: tuple(rest[name]) for name in ("objectives", "constraints")}
         return cls(**{**rest, "space": space_from_json(rest["space"]), "task": as_task(rest["task"])})
 
 
 def check_kinds(names: Sequence[str]) -> None:
     """UsageError unless each is known and named once, with a quality metric and a cost among them."""
-    costs = [name for name in names if objective_of(name).name in COSTS]
+    costs = [name for name in names if is_cost(name)]
     if not 0 < len(costs) < len(names) or len(set(names)) < len(names):
         raise UsageError(
             "a study has at least one quality metric and at least one cost as objectives, each once, "

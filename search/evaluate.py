@@ -2,24 +2,27 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from ..errors import CandidateFailed, InvalidSpace, ParetonasError, UntrustedCode, UsageError
+from ..errors import CandidateFailed, DeviceLost, InvalidSpace, ParetonasError, UntrustedCode, UsageError
 from ..objectives import (
-    COSTS,
+    Bench,
     Data,
     Deployed,
     Epoch,
-    Host,
     Lesson,
+    LocalBench,
     Measurement,
+    Objective,
+    Quality,
     Shrunk,
     Teacher,
+    device_lost,
     fake_quantization,
     quality,
     quantize_for,
@@ -27,6 +30,8 @@ from ..objectives import (
     train,
 )
 from ..spaces import Candidate, Network, build, shapes
+from .constraints import Constraint
+from .early import measured, measured_early, resolved
 
 MEMORY_MESSAGES = ("out of memory", "not enough memory", "can't allocate memory")
 
@@ -47,35 +52,39 @@ def evaluate(
     *,
     seed: int,
     device: str = "cpu",
-    host: Host | None = None,
+    bench: Bench | None = None,
+    constraints: Iterable[Constraint] = (),
     teacher: Teacher | None = None,
     start: nn.Module | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Result:
     """Train, shrink, fine-tune, quantize and measure a candidate. The same call on one CPU gives the same quality.
 
-    data: on ``device``, where the network is trained and judged; it is counted and timed on the CPU. host: from
-    ``calibrate``, needed for objectives that read a clock. teacher: whom it learns from, as much as its training says.
-    start: the weights to begin with, where the candidate has a start. Raises CandidateFailed with a kind and a reason.
+    data: on ``device``, where the network is trained and judged. bench: where it is timed, by default here. What
+    follows from its architecture is measured first, and raises Refused where it violates a constraint. teacher: whom it
+    learns from, as much as its training says. start: the weights to begin with, where the candidate has a start. Raises
+    CandidateFailed with a kind and a reason, DeviceLost if what it runs on is gone.
     """
     began = time.perf_counter()
     with failures():
         shapes(candidate.architecture)
+        asked, bench = resolved(objectives), bench or LocalBench(data.to(torch.device("cpu")))
+        early = measured_early(candidate, asked, bench, constraints)
         network = (build(candidate.architecture, seed=seed) if start is None else copy.deepcopy(start)).to(device)
-        early, lesson = None, _lesson(candidate, teacher)
+        rewound, lesson = None, _lesson(candidate, teacher)
         if candidate.trains:
             for epoch in train(network, data, candidate.training, seed=seed, lesson=lesson):
                 on_epoch(epoch)
-                if early is None and candidate.compression.rewinds:
-                    early = copy.deepcopy(network)
+                if rewound is None and candidate.compression.rewinds:
+                    rewound = copy.deepcopy(network)
         if candidate.shrinks or candidate.finetunes:
-            network = _made_small(network, candidate, data, seed=seed, early=early, lesson=lesson, on_epoch=on_epoch)
-        deployed, judged = _judged(network, candidate, data, [name for name in objectives if name not in COSTS])
-        measured = {name: Measurement(value) for name, value in judged.items()}
-        for name in objectives:
-            if name in COSTS:
-                measured[name] = _cost(name, deployed, candidate, host)
-    return Result(deployed, measured, time.perf_counter() - began)
+            network = _made_small(network, candidate, data, seed=seed, early=rewound, lesson=lesson, on_epoch=on_epoch)
+        deployed, judged = _judged(network, candidate, data, [o.name for o in asked if isinstance(o, Quality)])
+        found = early | {name: Measurement(value) for name, value in judged.items()}
+        for objective in asked:
+            if objective.name not in found:
+                found[objective.name] = _measured(objective, deployed, candidate, bench)
+    return Result(deployed, {name: found[name] for name in objectives}, time.perf_counter() - began)
 
 
 def _lesson(candidate: Candidate, teacher: Teacher | None) -> Lesson | None:
@@ -125,16 +134,16 @@ def _judged(
         data = data.to(torch.device("cpu"))
     judged = quality(network if quantized is None else quantized, data.validation, data, names)
     architecture = network.architecture if isinstance(network, Network) else candidate.architecture
-    return Deployed(network.cpu().eval(), architecture, quantized), judged
+    return Deployed(network.cpu().eval(), architecture, quantized, candidate.precision), judged
 
 
-def _cost(name: str, deployed: Deployed, candidate: Candidate, host: Host | None) -> Measurement:
+def _measured(objective: Objective, deployed: Deployed, candidate: Candidate, bench: Bench) -> Measurement:
     """What the network costs. With zeros among its weights, a clock is read without them too: ``dense`` in detail."""
-    measured = COSTS[name].measure(deployed, host)
-    if not COSTS[name].clock or not candidate.compression.sparse or deployed.quantized is not None:
-        return measured
-    dense = COSTS[name].measure(replace(deployed, network=build(deployed.architecture, seed=0).eval()), host)
-    return replace(measured, detail={**measured.detail, "dense": dense.value})
+    found = measured(objective, deployed, bench)
+    if not objective.clock or not candidate.compression.sparse or deployed.quantized is not None:
+        return found
+    dense = Deployed(build(deployed.architecture, seed=0).eval(), deployed.architecture)
+    return replace(found, detail={**found.detail, "dense": measured(objective, dense, bench).value})
 
 
 @contextmanager
@@ -151,10 +160,20 @@ def failures() -> Iterator[None]:
         raise CandidateFailed("invalid", str(error)) from error
     except ParetonasError:
         raise
-    except MemoryError as error:
-        raise CandidateFailed("out_of_memory", "the host has not enough memory for it") from error
     except Exception as error:
-        text = str(error).strip().split("\n")[0]
-        if isinstance(error, RuntimeError) and any(message in str(error).lower() for message in MEMORY_MESSAGES):
-            raise CandidateFailed("out_of_memory", text) from error
-        raise CandidateFailed("crashed", f"{type(error).__name__}: {text}") from error
+        if device_lost(error):
+            raise DeviceLost(f"the device is gone: {_first_line(error)}") from error
+        raise _failure(error) from error
+
+
+def _failure(error: Exception) -> CandidateFailed:
+    text = _first_line(error)
+    if isinstance(error, MemoryError):
+        return CandidateFailed("out_of_memory", "the host has not enough memory for it")
+    if isinstance(error, RuntimeError) and any(message in str(error).lower() for message in MEMORY_MESSAGES):
+        return CandidateFailed("out_of_memory", text)
+    return CandidateFailed("crashed", f"{type(error).__name__}: {text}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import NothingFits, UsageError
-from ..objectives import COSTS, Objective, objective_of
+from ..objectives import Objective, is_cost, objective_of
 
 Values = Mapping[str, float]
 Matrix = npt.NDArray[np.float64]
@@ -68,7 +68,7 @@ def best_within(values: Sequence[Values], bounds: Values, quality: Objective) ->
         raise NothingFits(
             f"no point of the front has {wanted}: the nearest has {nearest}; loosen the bound or search on"
         )
-    if COSTS.keys().isdisjoint(bounds):
+    if not any(map(is_cost, bounds)):
         chosen = min(fitting, key=lambda value: (value["parameters"], _loss(value, quality)))
     else:
         chosen = fitting[best(fitting, quality)]
@@ -89,10 +89,16 @@ def _miss(value: float, direction: str, bound: float) -> float:
 
 
 def _losses(values: Sequence[Values], objectives: Sequence[Objective]) -> Matrix:
-    """What is minimised: a row for each value; what grows without end as logarithms, what is maximised negated."""
+    """What is minimised: a row for each value; what grows without end as logarithms, what is maximised negated.
+
+    What can be below 0, as one of the user's own, stays as it is.
+    """
     losses = np.array([[_loss(value, objective) for objective in objectives] for value in values], dtype=np.float64)
-    falling = [column for column, objective in enumerate(objectives) if objective.direction == "minimize"]
-    losses[:, falling] = np.log(np.maximum(losses[:, falling], 1e-12))
+    for column, objective in enumerate(objectives):
+        sign = 1 if objective.direction == "minimize" else -1
+        amounts = sign * losses[:, column]
+        if (sign == 1 or not objective.quality) and amounts.min() >= 0:
+            losses[:, column] = sign * np.log(np.maximum(amounts, 1e-12))
     return losses
 
 

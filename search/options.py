@@ -26,6 +26,9 @@ Trust = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Timeout = Annotated[float | None, typer.Option(help="Begin no candidate after so many seconds.", min=0)]
+OnLostDevice = Annotated[
+    str, typer.Option(help="If a device vanishes: stop, or wait until it is back. The trial in hand is put back.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 MaxLatency = Annotated[float | None, typer.Option(help="At most so many milliseconds per example.", metavar="MS")]
 MaxParameters = Annotated[float | None, typer.Option(help="At most so many trainable numbers.", metavar="COUNT")]

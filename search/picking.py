@@ -31,8 +31,11 @@ def pick(study: "Study", which: str | int | None, named: Mapping[str, float], wi
         raise UsageError(f"unknown pick {which!r}: there is {', '.join(WORDS)}, or a trial's number")
     front, definition = study.pareto_front, study.definition
     if not front:
-        tried = len(study.trials)
-        raise StudyError(f"the study {study.name!r} has nothing to pick from: {tried} trials finished, none succeeded")
+        ended = study.trials
+        wanted = f" and holds {' and '.join(definition.constraints)}" if definition.constraints else ""
+        raise StudyError(
+            f"the study {study.name!r} has nothing to pick from: of {len(ended)} trials that ended none succeeded{wanted}"
+        )
     values = [trial.values for trial in front]
     if which == "knee":
         return front[knee(values, definition.resolved_objectives)]
@@ -56,7 +59,7 @@ def _joined(named: Mapping[str, float], within: Mapping[str, float]) -> dict[str
 def _by_number(study: "Study", number: int) -> "Trial":
     for trial in study.trials:
         if trial.number == number:
-            if trial.state == "failed":
+            if trial.state != "complete":
                 raise StudyError(f"trial {number} cannot be picked: {trial.reason}")
             return trial
     duplicates = {t.number: t.user_attrs.get("duplicate_of") for t in study.optuna.get_trials(deepcopy=False)}

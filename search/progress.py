@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from .constraints import held
 from .front import best, hypervolume, non_dominated
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ class Progress:
             if identity not in self._seen:
                 self._seen.add(identity)
                 evaluation = store.evaluation(identity)
-                if evaluation.state == "complete":
-                    self._values.append(evaluation.values)
-                else:
+                if evaluation.state == "failed":
                     self._failed += 1
+                elif held(self._study.definition.bounds, evaluation.values):
+                    self._values.append(evaluation.values)
         if silent or not self._show:
             return
         if self._console.is_terminal:
@@ -80,6 +81,8 @@ class Progress:
             ]
         if self._failed:
             parts.append(f"failed {self._failed}")
+        if refused := self._study.store.refused(self._study.id):
+            parts.append(f"refused {refused}")
         return " · ".join(part for part in parts if part)
 
     def _left(self) -> str:

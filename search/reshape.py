@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from optuna.trial import Trial as OptunaTrial
 from torch import nn
 
 from ..errors import StudyError, UsageError
-from ..objectives import COSTS, Data, Deployed, Epoch, Host, cpu_threads, loss_gradients
+from ..objectives import Deployed, Epoch, cpu_threads, loss_gradients, objective_of
 from ..spaces import (
     Architecture,
     Candidate,
@@ -29,7 +29,9 @@ from ..spaces import (
     unit_scores,
     width_groups,
 )
+from .bench import StoreBench
 from .data import data_of
+from .early import measured
 from .sampler import place_of
 
 if TYPE_CHECKING:
@@ -57,7 +59,6 @@ def shrink(
     candidate = Candidate(
         parent.architecture, pruning, training, compression, Start(parent.number, parent.candidate.key)
     )
-    work = _Work(parent.study)
     if bounds:
         ratio = _ratio_within(parent, candidate, bounds)
         candidate = replace(candidate, pruning=ratio, compression=replace(compression, scope="global"))
@@ -66,7 +67,7 @@ def shrink(
             f"trial {parent.number} would stay as it is: say what leaves, such as pruning=0.5, removed_layers=1, "
             "sparsity=0.5, bits=8 or a bound below what it has"
         )
-    return work.one_more(candidate, on_epoch)
+    return _one_more(parent.study, candidate, on_epoch)
 
 
 def grow(
@@ -92,7 +93,7 @@ def grow(
     training = parent.candidate.training
     training = replace(training, epochs=training.epochs if epochs is None else epochs)
     start = Start(parent.number, parent.candidate.key, tuple(moves))
-    return _Work(parent.study).one_more(Candidate(architecture, training=training, start=start), on_epoch)
+    return _one_more(parent.study, Candidate(architecture, training=training, start=start), on_epoch)
 
 
 def change_of_the_front(study: "Study", trial: OptunaTrial) -> Candidate | None:
@@ -141,53 +142,39 @@ def start_of(study: "Study", candidate: Candidate) -> nn.Module | None:
     return network
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A study at work on one trial more."""
+def _one_more(study: "Study", candidate: Candidate, on_epoch: Callable[[Epoch], None]) -> "Trial":
+    """Try a candidate as a trial more; one that was tried before is what came of it."""
+    from .proposals import begin
+    from .recovery import give_up, me
+    from .telling import tell
+    from .worker import try_candidate
 
-    study: "Study"
-
-    @property
-    def data(self) -> Data:
-        return data_of(self.study.definition, self.study.definition.device)
-
-    @property
-    def host(self) -> Host | None:
-        from .worker import host_of
-
-        return host_of(self.study)
-
-    def one_more(self, candidate: Candidate, on_epoch: Callable[[Epoch], None]) -> "Trial":
-        """Try a candidate; one that was tried before is what came of it."""
-        from .worker import begin, give_up, me, tell, try_candidate
-
-        study = self.study
-        with study.store.explained(), cpu_threads(study.definition.threads):
-            data, host = self.data, self.host
-            place = study.store.take_place(study.id, ANY, worker=me(), host=platform.node())
-            assert place is not None
-            trial = study.optuna.ask()
-            try:
-                known = begin(study, place, trial, candidate)
-                if isinstance(known, Candidate):
-                    try_candidate(study, place, trial, candidate, data, host, on_epoch=on_epoch)
-                    number = trial.number
-                else:
-                    trial.set_user_attr("duplicate_of", known.trial_number)
-                    tell(study, trial, known)
-                    study.store.give_back(place)
-                    number = known.trial_number
-            except BaseException:
-                give_up(study, place, trial)
-                raise
-        return study.pick(number)
+    definition = study.definition
+    with study.store.explained(), cpu_threads(definition.threads):
+        data, bench = data_of(definition, definition.device), StoreBench(study.store, definition)
+        place = study.store.take_place(study.id, ANY, worker=me(), host=platform.node())
+        assert place is not None
+        trial = study.optuna.ask()
+        try:
+            known = begin(study, place, trial, candidate)
+            if isinstance(known, Candidate):
+                try_candidate(study, place, trial, candidate, data, bench, on_epoch=on_epoch)
+                number = trial.number
+            else:
+                trial.set_user_attr("duplicate_of", known.trial_number)
+                tell(study, trial, known)
+                study.store.give_back(place)
+                number = known.trial_number
+        except BaseException:
+            give_up(study, place, trial)
+            raise
+    return study.pick(number)
 
 
 def _ratio_within(parent: "Trial", candidate: Candidate, bounds: Mapping[str, float]) -> float:
     """The least share of all units that has to leave so that the costs are within their bounds."""
-    from .worker import clock_of
-
     definition = parent.study.definition
+    bench = StoreBench(parent.study.store, definition)
     with cpu_threads(definition.threads):
         network = parent.load(quantized=False)
         if not isinstance(network, Network):
@@ -196,12 +183,10 @@ def _ratio_within(parent: "Trial", candidate: Candidate, bounds: Mapping[str, fl
         gradients = loss_gradients(network, data, seed=definition.seed) if recipe.criterion == "taylor" else None
         scores = unit_scores(network, recipe.criterion, gradients=gradients, seed=definition.seed)
 
-        host = clock_of(parent.study) if any(COSTS[name].clock for name in bounds) else None
-
         def fits(target: Architecture) -> bool:
             with torch.device("cpu"):
                 made = Deployed(build(target, seed=0).eval(), target)
-            return all(COSTS[name].measure(made, host).value <= bound for name, bound in bounds.items())
+            return all(measured(objective_of(name), made, bench).value <= bound for name, bound in bounds.items())
 
         target = target_within(parent.architecture, scores, fits)
     units, left = (sum(width_groups(one).prunable.values()) for one in (parent.architecture, target))

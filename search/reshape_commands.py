@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..objectives import COSTS, Epoch
+from ..objectives import COUNTED, Epoch
 from ..spaces import Compression
 from ..spaces.compression import QUANTIZATIONS, SCHEDULES
 from ..spaces.importance import CRITERIA
@@ -146,7 +146,7 @@ def _show(parent: "Trial", result: "Trial", to: str | None, *, force: bool, as_j
     """Before and after, and where the result is."""
     folder = None if to is None else str(result.export(Path(to), force=force))
     before, after = (
-        {**figures_of(trial), SIZE: COSTS[SIZE].measure(trial.deployed(), None).value} for trial in (parent, result)
+        {**figures_of(trial), SIZE: COUNTED[SIZE].count(trial.deployed()).value} for trial in (parent, result)
     )
     if as_json:
         document = {**result.to_json(), "values": after, "parent": {"trial": parent.number, "values": before}}

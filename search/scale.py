@@ -4,14 +4,18 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..objectives import (
+    BACKENDS,
+    Clock,
+    Conditions,
     Data,
-    Host,
     OnnxNetwork,
-    measure_latency,
+    Timing,
+    measure_latencies,
     parameters,
     qualities,
     quality,
@@ -19,18 +23,20 @@ from ..objectives import (
     to_onnx,
 )
 from ..objectives.costs import size_bytes
+from ..objectives.reference import runner_of
 from ..spaces.mac_rules import count_as_it_runs
 
 COUNTED, MEASURED = ("parameters", "macs"), ("size_bytes", "latency_ms")
+ON_ONNX = "latency:onnxruntime"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Measures modules. data: on the CPU. bits: those in which the module is deployed. host: whose clock is read."""
+    """Measures modules. data: on the CPU. bits: those in which the module is deployed."""
 
     data: Data
     bits: int
-    host: Host
+    clock: Clock
 
     def example(self, count: int) -> Tensor:
         """Examples of the training split."""
@@ -53,8 +59,17 @@ class Scale:
             return count_as_it_runs(network, self.example(1))
         if name == "size_bytes":
             return size_bytes(network) if quantized is None else quantized.weight_bytes
-        running = network if quantized is None else quantized.with_threads(self.host.threads)
-        return measure_latency(running, self.example(1), self.host).latency_ms
+        return self.latency(network if quantized is None else quantized.with_threads(self.clock.threads))
+
+    @torch.inference_mode()
+    def latency(self, running: nn.Module) -> float:
+        """Milliseconds for one example, in torch or, if it runs there, on ONNX Runtime."""
+        x, backend = self.example(1), BACKENDS["onnxruntime" if isinstance(running, OnnxNetwork) else "torch"]
+        conditions = Conditions(
+            backend.word, backend.version(), self.clock.hardware, self.clock.threads, 1, f"{self.bits} bits"
+        )
+        timing = Timing(runner_of(lambda: running(x)), conditions, tuple(x.shape[1:]))
+        return measure_latencies([timing], self.clock)[0].latency_ms
 
     def exported(self, network: nn.Module) -> OnnxNetwork | None:
         """A module on ONNX Runtime, None if it cannot be; then UsageError if it has to be, for 8 bits."""
@@ -70,12 +85,12 @@ class Scale:
     ) -> dict[str, float]:
         """All costs and, on the validation and on the test split, all metrics, of the one that answers.
 
-        ``onnx_latency_ms`` is that of ``exported``, in either precision.
+        ``latency:onnxruntime`` is that of ``exported``, in either precision.
         """
         found = {name: self.cost(name, network, quantized) for name in (*COUNTED, *MEASURED)}
         if exported is not None:
             same = exported is quantized
-            found["onnx_latency_ms"] = found["latency_ms"] if same else self.cost("latency_ms", network, exported)
+            found[ON_ONNX] = found["latency_ms"] if same else self.cost("latency_ms", network, exported)
         answering = network if quantized is None else quantized
         names = qualities(self.data)
         tested = quality(answering, self.data.test, self.data, names)
@@ -90,7 +105,7 @@ class Scale:
             for _ in range(3 if name == "latency_ms" else 0):
                 if after[name] > bound:
                     after[name] = min(after[name], self.cost(name, network, quantized))
-                    after |= {"onnx_latency_ms": after[name]} if quantized else {}
+                    after |= {ON_ONNX: after[name]} if quantized else {}
             if after[name] > bound:
                 raise UsageError(
                     f"{name} must be at most {bound:g} and came out as {after[name]:g}: ask for a little less"

@@ -11,9 +11,11 @@ from ..spaces import Candidate, Compression
 from .export import figures_of, unit_of
 
 AS_IT_IS = Compression()
-COUNTS = ("parameters", "nonzero_parameters", "macs", "size_bytes")
+COUNTS = ("parameters", "nonzero_parameters", "macs", "size_bytes", "file_bytes", "activation_bytes")
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .study import Study
     from .trial import Trial
 
@@ -26,14 +28,17 @@ def print_front(study: "Study", *, as_json: bool) -> None:
         document = {
             "study": study.name,
             "objectives": {o.name: {"unit": o.unit, "direction": o.direction} for o in objectives},
-            "trials": len(study.trials),
+            "constraints": list(study.definition.constraints),
+            "trials": len(study.store.finished_ids(study.id)),
+            "refused": study.store.refused(study.id),
             "front": [trial.to_json() for trial in points],
         }
         print(json.dumps(document, indent=2))
         return
-    failed = [trial for trial in study.trials if trial.state == "failed"]
+    trials = study.trials
+    failed, refused = ([trial for trial in trials if trial.state == state] for state in ("failed", "refused"))
     if not points:
-        print(f"{study.name}: the front is empty, {len(failed)} trials failed")
+        print(f"{study.name}: the front is empty, {len(failed)} trials failed, {len(refused)} were refused")
         return
     table = Table(
         title=f"Pareto front of {escape(study.name)}: {', '.join(study.definition.objectives)}", title_justify="left"
@@ -48,6 +53,25 @@ def print_front(study: "Study", *, as_json: bool) -> None:
     console().print(table)
     if failed:
         print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
+    if refused:
+        print(f"{len(refused)} were refused before training, the last one: {refused[-1].evaluation.reason}")
+    for note in notes_on_times(study, points):
+        print(note)
+
+
+def notes_on_times(study: "Study", points: "Sequence[Trial]") -> list[str]:
+    """Under which conditions the times of a front were measured, and which of them stayed noisy."""
+    notes = []
+    for name in study.definition.measures:
+        details = {trial.number: trial.evaluation.details.get(name, {}) for trial in points}
+        timed = {number: detail for number, detail in details.items() if "noise" in detail}
+        kinds = dict.fromkeys((one["version"], one["hardware"], one["threads"]) for one in timed.values())
+        notes += [f"{name}: {version}, {hardware}, threads {threads}" for version, hardware, threads in kinds]
+        if noisy := [str(number) for number, detail in timed.items() if detail["noisy"]]:
+            notes.append(
+                f"{name} of trial {', '.join(noisy)} stayed noisy: paretonas front --remeasure on a quieter host"
+            )
+    return notes
 
 
 def print_pick(trial: "Trial", *, as_json: bool) -> None:

@@ -11,7 +11,8 @@ from ..errors import UsageError, one_of
 from ..objectives import TASKS, Digits, Task, as_task
 from ..spaces import ConvSpace, Space, as_space
 from ..spaces.architecture import Json
-from .study import DEFAULT_STORAGE, Study, create_study
+from .creation import create_study
+from .study import DEFAULT_STORAGE, Study
 
 TEXT, WHOLE, NUMBER = (str, "text"), (int, "a whole number"), (int | float, "a number")
 KINDS: dict[str, tuple[type | UnionType, str]] = {
@@ -19,6 +20,7 @@ KINDS: dict[str, tuple[type | UnionType, str]] = {
     "space": (dict, "a table with a type and the space's fields"),
     "task": (str | dict, "a word, or a table with a type and the task's fields"),
     "objectives": (list, "a list of names"),
+    "constraints": (list, "a list such as ['parameters <= 50_000']"),
     "storage": TEXT,
     "artifacts": TEXT,
     "sampler": TEXT,
@@ -41,6 +43,7 @@ class StudyFile:
     space: Space = ConvSpace()
     task: Task = Digits()
     objectives: tuple[str, ...] | None = None
+    constraints: tuple[str, ...] = ()
     storage: str = DEFAULT_STORAGE
     artifacts: str | None = None
     sampler: str = "tpe"
@@ -76,8 +79,8 @@ class StudyFile:
         if "task" in data:
             data["task"] = as_task(_from_folder(data["task"], file.parent))
             own.trust(own.names(data["task"].to_json()))
-        if "objectives" in data:
-            data["objectives"] = tuple(str(name) for name in data["objectives"])
+        for name in {"objectives", "constraints"} & data.keys():
+            data[name] = tuple(map(str, data[name]))
         return cls(**data)
 
     def with_changes(self, **changes: Any) -> Self:
@@ -91,6 +94,7 @@ class StudyFile:
             space=self.space,
             task=self.task,
             objectives=self.objectives,
+            constraints=self.constraints,
             storage=self.storage,
             artifacts=self.artifacts,
             sampler=self.sampler,

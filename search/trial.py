@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ..errors import StoreError, StudyError
-from ..objectives import COSTS, Deployed, OnnxNetwork, quality
+from ..objectives import Deployed, OnnxNetwork, Quality, is_cost, objective_of, quality
 from ..spaces import Architecture, Candidate, build
 from ..spaces.architecture import Json
 from ..storage import CurvePoint, Evaluation
+from .constraints import held
 from .data import data_of
 from .export import TEST, export
 
@@ -33,21 +34,28 @@ class Trial:
 
     @property
     def state(self) -> str:
-        """``complete`` or ``failed``."""
+        """``complete``, ``failed``, or ``refused``: not trained, because it violates a constraint."""
         return self.evaluation.state
 
     @property
     def reason(self) -> str | None:
-        """Why it failed."""
+        """Why it failed, or was refused."""
         return None if self.evaluation.kind is None else f"{self.evaluation.kind}: {self.evaluation.reason}"
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it came to an end and holds the study's constraints."""
+        return self.state == "complete" and held(self.study.definition.bounds, self.evaluation.values)
 
     @property
     def values(self) -> Mapping[str, float]:
         """What the search measured, by name, quality before costs; the test split is not part of it."""
-        measured, costs = self.evaluation.values, list(COSTS)
-        names = [name for name in dict.fromkeys((*self.study.definition.objectives, *measured)) if name in measured]
-        names.sort(key=lambda name: costs.index(name) if name in COSTS else -1)
-        return {name: measured[name] for name in names if not _is_test(name, measured)}
+        measured = {
+            name: value for name, value in self.evaluation.values.items() if not _is_test(name, self.evaluation.values)
+        }
+        names = [name for name in dict.fromkeys((*self.study.definition.measures, *measured)) if name in measured]
+        names.sort(key=lambda name: (is_cost(name), objective_of(name).clock))
+        return {name: measured[name] for name in names}
 
     @property
     def candidate(self) -> Candidate:
@@ -87,14 +95,14 @@ class Trial:
         """The network as it leaves, to be measured again."""
         quantized = self.load() if self.evaluation.quantized is not None else None
         assert quantized is None or isinstance(quantized, OnnxNetwork)
-        return Deployed(self.load(quantized=False), self.architecture, quantized)
+        return Deployed(self.load(quantized=False), self.architecture, quantized, self.candidate.precision)
 
     def test_metrics(self) -> dict[str, float]:
         """Every quality metric of the trial on the test split, which the search never sees, as ``test_accuracy``.
 
         Kept in the store once known; only then no data are needed.
         """
-        names = [name for name in self.values if name not in COSTS]
+        names = [name for name in self.values if isinstance(objective_of(name), Quality)]
         known = self.study.store.evaluation(self.evaluation.id).values
         if not all(TEST + name in known for name in names):
             data = data_of(self.study.definition, "cpu")

@@ -1,133 +1,88 @@
 """Trying candidates until a study has what was asked for, losing nothing on the way."""
 
-import os
 import platform
-import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import replace
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
 
-import psutil
-import torch
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
-from optuna.trial import TrialState
 
 from .. import own
-from ..errors import CandidateFailed, ParetonasError, StudyError
-from ..objectives import Data, Epoch, Host, Measurement, calibrate, cpu_threads, default_metrics
-from ..spaces import Candidate, DataSpec, FunctionSpace, ModuleSpace, Space
-from ..storage import FINISHED, CurvePoint, Evaluation
+from ..errors import CandidateFailed, DeviceLost, ParetonasError, Refused, StudyError
+from ..objectives import Data, Epoch, Measurement, cpu_threads, default_metrics, objective_of
+from ..spaces import Candidate, FunctionSpace, ModuleSpace, Space
+from ..storage import CurvePoint, Evaluation
+from .bench import StoreBench
 from .data import data_of
-from .evaluate import Result, evaluate, failures
-from .reshape import change_of_the_front, start_of
-from .sampler import INTERRUPTED, SeededSampler
+from .evaluate import Result, evaluate
+from .proposals import propose
+from .recovery import give_up, me
+from .reshape import start_of
 from .teacher import teacher_of
+from .telling import check_hopeful, check_possible, tell
 
 if TYPE_CHECKING:
     from .study import Study
 
 ALWAYS = ("parameters", "macs")  # measured for every candidate, objectives or not, as are the data's own metrics
 INT8 = "net.int8.onnx"
-EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all known
-HOPELESS_AFTER = 10  # trials of a study that failed, all in the same way, before one succeeded
+REFUSED_IN_A_ROW = 500  # proposals after which a study gives up that found candidates before
+LOST_IN_A_ROW = 5  # times that the device is waited for, twice as long each time
+FIRST_WAIT = 2.0  # seconds
+Lost = Literal["stop", "wait"]
 
 
-def work(study: "Study", total: int, *, deadline: float | None, on_trial: Callable[[], None]) -> None:
+def work(
+    study: "Study", total: int, *, deadline: float | None, on_trial: Callable[[], None], on_lost_device: Lost = "stop"
+) -> None:
     """Try candidates until ``total`` were tried or ``time.monotonic()`` passes ``deadline``.
 
-    An interruption (Ctrl-C, a full disk) frees the trial in hand for retry and goes on up.
+    What is refused before it is trained does not count. An interruption (Ctrl-C, a full disk) frees the trial in hand
+    for retry and goes on up. on_lost_device: whether a device that vanishes ends the study, or is waited for.
     """
     store, definition = study.store, study.definition
     if len(store.finished_ids(study.id)) >= total:
         return
     check_code(definition.space)
+    for name in definition.measures:
+        objective_of(name).check()
+    refused = lost = 0
     with cpu_threads(definition.threads):
-        data, host = data_of(definition, definition.device), host_of(study)
+        data, bench = data_of(definition, definition.device), StoreBench(store, definition)
         while deadline is None or time.monotonic() < deadline:
             place = store.take_place(study.id, total, worker=me(), host=platform.node())
             if place is None:
                 return
             trial = None
             try:
-                trial, candidate = _propose(study, place, data.spec)
-                ended = try_candidate(study, place, trial, candidate, data, host)
-            except BaseException:
+                trial, candidate = propose(study, place, data.spec)
+                ended = try_candidate(study, place, trial, candidate, data, bench)
+            except BaseException as error:
                 give_up(study, place, trial)
-                raise
+                if not isinstance(error, DeviceLost):
+                    raise
+                lost += 1
+                _wait_for_device(error, lost if on_lost_device == "wait" else LOST_IN_A_ROW)
+                continue
             on_trial()
+            lost, refused = 0, refused + 1 if ended.state == "refused" else 0
             if ended.state == "failed":
                 check_hopeful(study)
+            if refused:
+                check_possible(study)
+            if refused == REFUSED_IN_A_ROW:
+                raise StudyError(
+                    f"the last {refused} proposals were refused, the last one because {ended.reason}: loosen the "
+                    "constraints or widen the space, under another name; or pick from the front"
+                )
 
 
-def _propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Candidate]:
-    """Ask for candidates until one is new. Known ones are answered at once with what is known of them."""
-    definition = study.definition
-    sampler = SeededSampler(definition.sampler, definition.seed)
-    study.optuna.sampler = sampler
-    while sampler.known_in_a_row < EXHAUSTED_AFTER:
-        trial = study.optuna.ask()
-        try:
-            known = _begin(study, place, trial, spec)
-        except CandidateFailed as failure:
-            tell_failed(study, trial, failure)
-            check_hopeful(study)
-        except BaseException:
-            with suppress(Exception):
-                _retry(study, trial)
-            raise
-        else:
-            if isinstance(known, Candidate):
-                return trial, known
-            trial.set_user_attr("duplicate_of", known.trial_number)
-            if known.state == "running":  # by another worker; nothing is known of it yet
-                study.optuna.tell(trial, state=TrialState.FAIL)
-            else:
-                tell(study, trial, known)
-        sampler.known_in_a_row += 1
-    failed = [trial for trial in study.trials if trial.state == "failed"]
-    if failed and len(failed) == len(study.trials):
+def _wait_for_device(error: DeviceLost, times: int) -> None:
+    if times >= LOST_IN_A_ROW:
         raise StudyError(
-            f"all {len(failed)} candidates that the space of {study.name!r} has failed, the last one as "
-            f"{failed[-1].reason}: mend the cause, or search another space under another name"
-        )
-    raise StudyError(
-        f"the last {EXHAUSTED_AFTER} proposals were all known or impossible: the space is exhausted; widen it, or pick "
-        "from the front"
-    )
-
-
-def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Candidate | Evaluation:
-    """A new candidate, for which the place is now used, or what is known of it."""
-    definition = study.definition
-    with failures():
-        candidate = change_of_the_front(study, trial) if definition.moves else None
-        if candidate is None:
-            candidate = definition.space.suggest(trial, replace(spec, taught=bool(definition.teacher)))
-    return begin(study, place, trial, candidate)
-
-
-def begin(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate) -> Candidate | Evaluation:
-    """Use the place for the candidate, if it is new; otherwise what is known of it."""
-    definition = study.definition
-    with failures():
-        network, _ = str(candidate.deployed), candidate.key  # what cannot be said or written is its own fault too
-    trial.set_user_attr("network", network)
-    if candidate.start is not None:
-        trial.set_user_attr("start", candidate.start.to_json())
-    known = study.store.begin(
-        place,
-        candidate,
-        trial=trial.number,
-        task=definition.task.key_with(definition.fingerprint),
-        seed=definition.seed,
-        threads=definition.threads,
-        device=definition.device,
-    )
-    return candidate if known is None else known
+            f"{error}: the trial in hand was put back; bring the device back and give the same command again"
+        ) from error
+    time.sleep(FIRST_WAIT * 2 ** (times - 1))
 
 
 def try_candidate(
@@ -136,7 +91,7 @@ def try_candidate(
     trial: OptunaTrial,
     candidate: Candidate,
     data: Data,
-    host: Host | None,
+    bench: StoreBench,
     *,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Evaluation:
@@ -173,11 +128,15 @@ def try_candidate(
                 names,
                 seed=definition.seed,
                 device=definition.device,
-                host=host,
+                bench=bench,
+                constraints=definition.bounds,
                 teacher=None if taught is None else taught[1],
                 start=start_of(study, candidate),
                 on_epoch=keep,
             )
+        except Refused as refusal:
+            seconds = time.perf_counter() - began
+            store.refuse(place, _plain(refusal.known), reason=refusal.reason, seconds=seconds)
         except CandidateFailed as failure:
             store.fail(place, kind=failure.kind, reason=failure.reason, seconds=time.perf_counter() - began)
         else:
@@ -204,7 +163,7 @@ def _keep(study: "Study", place: int, trial: OptunaTrial, result: Result) -> Non
 def measures(study: "Study", candidate: Candidate, data: Data) -> tuple[str, ...]:
     """What is measured of a candidate: the metrics of the data, the costs of any, and the study's objectives."""
     sparse = ("nonzero_parameters",) if candidate.compression.sparse else ()
-    return tuple(dict.fromkeys((*default_metrics(data), *ALWAYS, *sparse, *study.definition.objectives)))
+    return tuple(dict.fromkeys((*default_metrics(data), *ALWAYS, *sparse, *study.definition.measures)))
 
 
 def check_code(space: Space) -> None:
@@ -221,119 +180,5 @@ def check_code(space: Space) -> None:
         raise StudyError(f"{name} cannot be imported: {type(error).__name__}: {text}: mend it") from error
 
 
-def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
-    """Tell Optuna how an evaluation ended.
-
-    A failed candidate is a violated constraint, not an exception and not made-up values: that keeps it off the
-    front and still teaches the sampler (Optuna counts neither FAIL nor a trial without constraints).
-    """
-    if evaluation.state == "complete":
-        values = [evaluation.values[name] for name in study.definition.objectives]
-        study.optuna.tell(trial, values, skip_if_finished=True)
-        return
-    tell_failed(study, trial, CandidateFailed(evaluation.kind or "crashed", evaluation.reason or ""))
-
-
-def tell_failed(study: "Study", trial: OptunaTrial, failure: CandidateFailed) -> None:
-    """Close a trial as infeasible, with its reason."""
-    trial.set_user_attr("failed", f"{failure.kind}: {failure.reason}"[:2000])
-    trial.set_constraint("failed", 1.0)
-    # optuna-dashboard reads the constraints of older releases of Optuna
-    study.store.optuna.set_trial_system_attr(trial._trial_id, "constraints", [1.0])  # noqa: SLF001 - no public name
-    study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-
-
-def check_hopeful(study: "Study") -> None:
-    """Raise StudyError if trials enough failed, all in the same way, and none succeeded.
-
-    The same way is the same kind and the same reason, whatever numbers are in it. A trial is tried first and this
-    asked afterwards, so the next start of a study that was mended goes on, and that of one that was not ends again.
-    """
-    ended = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    reasons = [str(trial.user_attrs.get("failed", "")) for trial in ended if "duplicate_of" not in trial.user_attrs]
-    ways = {re.sub(r"\d+", "0", reason) for reason in reasons}
-    if len(reasons) >= HOPELESS_AFTER and len(ways) == 1 and "" not in ways:
-        raise StudyError(
-            f"all {len(reasons)} trials of {study.name!r} failed in the same way, the last one as {reasons[-1]}: mend "
-            "the cause and give the same command again; another definition needs another name"
-        )
-
-
-def recover(study: "Study") -> int:
-    """Bring back what workers of this host that died left behind. Returns how many trials were put back."""
-    store = study.store
-    # In the order of a trial's life backwards, so that what a living worker does meanwhile is seen at one of its stages
-    running = study.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    unused = store.open_places(study.id)
-    begun = {evaluation.trial_number: evaluation for evaluation in store.evaluations(study.id)}
-    alive = cache(lambda worker: worker != me() and is_alive(worker))
-    proposing = any(alive(worker) for _, worker in unused)
-    left = [e.id for e in begun.values() if e.state == "running" and not alive(e.worker)]
-    for place in left + [place for place, worker in unused if not alive(worker)]:
-        store.give_back(place)
-    lost = 0
-    for frozen in running:
-        evaluation = begun.get(frozen.number)
-        if proposing if evaluation is None else alive(evaluation.worker):
-            continue
-        trial = OptunaTrial(study.optuna, frozen._trial_id)  # noqa: SLF001 - Optuna has no public name for it
-        with suppress(UpdateFinishedTrialError):  # another process that cleans up was faster
-            if evaluation is not None and evaluation.state in FINISHED:
-                tell(study, trial, evaluation)
-            else:
-                _retry(study, trial)
-                lost += 1
-    return lost
-
-
-def give_up(study: "Study", place: int, trial: OptunaTrial | None) -> None:
-    """Free the place of an interrupted trial, and queue its parameters.
-
-    If the store itself is what failed, ``recover`` does the same when the next worker starts.
-    """
-    with suppress(Exception):
-        if study.store.give_back(place) and trial is not None:
-            _retry(study, trial)
-
-
-def _retry(study: "Study", trial: OptunaTrial) -> None:
-    trial.set_user_attr(INTERRUPTED, "its parameters were put back in the queue")
-    study.optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-    if trial.params:
-        study.optuna.enqueue_trial(trial.params)
-
-
-def me() -> str:
-    """The name of the process at work, told apart from an earlier one with the same number: ``host/pid/start``."""
-    return f"{platform.node()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
-
-
-def is_alive(worker: str) -> bool:
-    """Whether a worker's process runs. A worker on another host counts as alive: from here nobody can tell."""
-    host, pid, start = worker.rsplit("/", 2)
-    if host != platform.node():
-        return True
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == start
-    except psutil.NoSuchProcess:
-        return False
-
-
-def host_of(study: "Study") -> Host | None:
-    """The latency clock of the host at work; None if no objective of the study reads a clock."""
-    return clock_of(study) if any(objective.clock for objective in study.definition.resolved_objectives) else None
-
-
-def clock_of(study: "Study") -> Host:
-    """The latency clock of the host at work, calibrated once for each store."""
-    name, threads, version = platform.node(), study.definition.threads, torch.__version__
-    if study.store.calibration(name, threads, version) is None:
-        fresh = calibrate(threads)
-        study.store.keep_calibration(name, threads, version, cpu=fresh.cpu, reference_ms=fresh.reference_ms)
-    known = study.store.calibration(name, threads, version)
-    assert known is not None
-    return Host(name, known[0], version, threads, known[1])
-
-
-def _plain(measured: dict[str, Measurement]) -> dict[str, tuple[float, dict[str, object]]]:
+def _plain(measured: Mapping[str, Measurement]) -> dict[str, tuple[float, dict[str, object]]]:
     return {name: (measurement.value, measurement.detail) for name, measurement in measured.items()}

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from .. import own
 from ..errors import StudyError
-from .worker import recover
+from .recovery import recover
+from .worker import Lost
 
 if TYPE_CHECKING:
     from .study import Study
@@ -19,13 +20,21 @@ if TYPE_CHECKING:
 TICK = 0.5  # seconds between looks at the store
 
 
-def run_workers(study: "Study", count: int, total: int, *, deadline: float | None, on_tick: Callable[[], None]) -> None:
+def run_workers(
+    study: "Study",
+    count: int,
+    total: int,
+    *,
+    deadline: float | None,
+    on_tick: Callable[[], None],
+    on_lost_device: Lost = "stop",
+) -> None:
     """Start ``count`` workers and wait for them; the store sees to it that together they try ``total`` candidates.
 
     They are processes of ``paretonas worker``, so a script needs no main guard. Ctrl-C is passed on to each once.
     """
     with tempfile.TemporaryFile() as log:
-        processes = [_start(study, total, deadline, log) for _ in range(count)]
+        processes = [_start(study, total, deadline, on_lost_device, log) for _ in range(count)]
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(TICK)
@@ -46,9 +55,11 @@ def run_workers(study: "Study", count: int, total: int, *, deadline: float | Non
                 raise StudyError(f"workers ended early (exit {codes}): {lines[-1] if lines else 'they said nothing'}")
 
 
-def _start(study: "Study", total: int, deadline: float | None, log: BinaryIO) -> subprocess.Popen[bytes]:
+def _start(
+    study: "Study", total: int, deadline: float | None, on_lost_device: Lost, log: BinaryIO
+) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "paretonas", "worker", "--study", study.name, "--trials", str(total), "--quiet"]
-    command += ["--artifacts", str(study.store.artifacts.folder)]
+    command += ["--artifacts", str(study.store.artifacts.folder), "--on-lost-device", on_lost_device]
     if deadline is not None:
         command += ["--timeout", str(max(0.01, deadline - time.monotonic()))]
     environment = {

@@ -125,6 +125,13 @@ class Candidate:
         return self.compression.removed_layers > 0 or (self.pruning > 0 and self.compression.scope == "global")
 
     @property
+    def precision(self) -> str:
+        """Of the numbers that the network computes with once it is deployed: ``float32``, ``int8 static``."""
+        if self.compression.bits == 8:
+            return f"int8 {self.compression.quantization}"
+        return "float32 sparse" if self.compression.sparse else "float32"
+
+    @property
     def trains(self) -> bool:
         """Whether it is trained before anything leaves."""
         return self.start is None or bool(self.start.moves)

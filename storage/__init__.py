@@ -2,6 +2,18 @@
 
 from .artifacts import Artifacts, weights_in_bytes
 from .database import shown
-from .store import FINISHED, CurvePoint, Evaluation, Store
+from .latencies import LatencyRecord
+from .records import ENDED, FINISHED, CurvePoint, Evaluation
+from .store import Store
 
-__all__ = ["FINISHED", "Artifacts", "CurvePoint", "Evaluation", "Store", "shown", "weights_in_bytes"]
+__all__ = [
+    "ENDED",
+    "FINISHED",
+    "Artifacts",
+    "CurvePoint",
+    "Evaluation",
+    "LatencyRecord",
+    "Store",
+    "shown",
+    "weights_in_bytes",
+]

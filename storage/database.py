@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event, make_url, select
+from sqlalchemy import Engine, event, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -88,10 +88,16 @@ def _tune_sqlite(connection: Any, _: object) -> None:
 
 
 def _make_tables(engine: Engine) -> None:
-    try:
-        Base.metadata.create_all(engine)
-    except (OperationalError, ProgrammingError):  # another process is making them at this moment
-        Base.metadata.create_all(engine)
+    there = -1
+    while True:
+        try:
+            Base.metadata.create_all(engine)
+            break
+        except (IntegrityError, OperationalError, ProgrammingError):  # another process makes them at this moment
+            now = len(inspect(engine).get_table_names())
+            if now <= there:
+                raise
+            there = now
     with Session(engine) as session:
         version = session.scalar(select(SchemaRow.version))
         if version is None:

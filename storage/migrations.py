@@ -67,6 +67,10 @@ def _keep(connection: Connection, architecture: Architecture) -> None:
 STEPS: dict[int, tuple[str | Callable[[Connection], None], ...]] = {
     1: ("ALTER TABLE paretonas_epochs RENAME COLUMN accuracy TO score", lengthen_names, renew_keys),
     2: ("ALTER TABLE paretonas_evaluations ADD COLUMN quantized VARCHAR(256)",),
+    3: (
+        "DROP TABLE IF EXISTS paretonas_hosts",  # of a clock with one reference network: its figures do not compare
+        "UPDATE paretonas_measurements SET name = 'latency:onnxruntime' WHERE name = 'onnx_latency_ms'",
+    ),
 }
 
 

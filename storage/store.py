@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from sqlalchemy import func, select, update
@@ -10,50 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from .. import own
-from ..errors import StoreError
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
 from .artifacts import Artifacts, default_folder
 from .database import explained, open_database, shown
-from .tables import ArchitectureRow, Base, EpochRow, EvaluationRow, HostRow, MeasurementRow, StudyRow
-
-FINISHED = ("complete", "failed")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One candidate that was tried, as plain data.
-
-    deployed: the network that is left. values: every measured number by its name. weights, quantized: artifacts, the
-    trained weights and the int8 model made of them.
-    """
-
-    id: int
-    trial_number: int
-    state: str
-    candidate: Candidate
-    deployed: Architecture
-    seed: int
-    worker: str
-    values: Mapping[str, float]
-    details: Mapping[str, Json]
-    kind: str | None
-    reason: str | None
-    seconds: float | None
-    weights: str | None
-    quantized: str | None
-    reused: int | None
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One epoch of a learning curve; the fields of ``objectives.Epoch``."""
-
-    phase: str
-    number: int
-    loss: float
-    score: float
-    seconds: float
+from .latencies import LatencyRecord, newest, readable, record_of, replacement, row_of, same_conditions
+from .records import ENDED, FINISHED, CurvePoint, Evaluation, evaluation_of, learned_from_another
+from .tables import ArchitectureRow, Base, ClockRow, EpochRow, EvaluationRow, LatencyRow, MeasurementRow, StudyRow
 
 
 class Store:
@@ -96,10 +59,14 @@ class Store:
     # Evaluations, in the order of their life
 
     def take_place(self, study: int, total: int, *, worker: str, host: str) -> int | None:
-        """Take one of the ``total`` places of a study, exactly: an evaluation's id, or None when all are taken."""
+        """Take one of the ``total`` places of a study, exactly: an evaluation's id, or None when all are taken.
+
+        What was refused takes none.
+        """
         with self.session() as session:
             session.execute(update(StudyRow).where(StudyRow.id == study).values(name=StudyRow.name))  # lock the study
-            taken = session.scalar(select(func.count()).where(EvaluationRow.study_id == study))
+            takes = (EvaluationRow.study_id == study) & (EvaluationRow.state != "refused")
+            taken = session.scalar(select(func.count()).where(takes))
             if taken is None or taken >= total:
                 return None
             row = EvaluationRow(study_id=study, worker=worker, host=host)
@@ -121,7 +88,7 @@ class Store:
                 EvaluationRow.study_id == row.study_id, EvaluationRow.key == candidate.key
             )
             if (known := session.scalar(earlier)) is not None:
-                return _evaluation(known)
+                return evaluation_of(known)
             row.state, row.trial_number, row.key, row.candidate = "running", trial, candidate.key, candidate.to_json()
             row.architecture_key, row.deployed_key = candidate.architecture.key, candidate.deployed.key
             row.task, row.seed, row.threads, row.device = task, seed, threads, device
@@ -129,7 +96,7 @@ class Store:
                 session.commit()
             except IntegrityError:  # another worker began the same one in this moment
                 session.rollback()
-                return _evaluation(session.scalars(earlier).one())
+                return evaluation_of(session.scalars(earlier).one())
             return None
 
     def same_elsewhere(self, evaluation: int, names: Iterable[str]) -> Evaluation | None:
@@ -140,7 +107,7 @@ class Store:
         """
         with self.session() as session:
             row = session.get_one(EvaluationRow, evaluation)
-            if own.names(row.candidate) or _learned_from_another(row):
+            if own.names(row.candidate) or learned_from_another(row):
                 return None
             others = session.scalars(
                 select(EvaluationRow).where(
@@ -155,7 +122,7 @@ class Store:
                 )
             )
             complete = (other for other in others if set(names) <= {m.name for m in other.measurements})
-            return next(map(_evaluation, complete), None)
+            return next(map(evaluation_of, complete), None)
 
     def add_epoch(self, evaluation: int, point: CurvePoint) -> None:
         with self.session() as session:
@@ -179,8 +146,7 @@ class Store:
             row = session.get_one(EvaluationRow, evaluation)
             row.state, row.seconds, row.weights, row.reused = "complete", seconds, weights, reused
             row.deployed_key, row.quantized = deployed.key, quantized
-            for name, (value, detail) in measured.items():
-                session.merge(MeasurementRow(evaluation_id=evaluation, name=name, value=value, detail=detail))
+            _measure(session, evaluation, measured)
             session.commit()
 
     def fail(self, evaluation: int, *, kind: str, reason: str, seconds: float) -> None:
@@ -190,11 +156,21 @@ class Store:
             row.state, row.kind, row.reason, row.seconds = "failed", kind, reason, seconds
             session.commit()
 
+    def refuse(
+        self, evaluation: int, measured: Mapping[str, tuple[float, Json]], *, reason: str, seconds: float
+    ) -> None:
+        """Keep that what is known of a candidate before training violates a constraint. Its place is free again."""
+        with self.session() as session:
+            row = session.get_one(EvaluationRow, evaluation)
+            row.state, row.kind, row.reason, row.seconds = "refused", "infeasible", reason, seconds
+            _measure(session, evaluation, measured)
+            session.commit()
+
     def give_back(self, evaluation: int) -> bool:
-        """Free a place whose trial was interrupted, with all that it wrote. What is finished stays: then False."""
+        """Free a place whose trial was interrupted, with all that it wrote. What has ended stays: then False."""
         with self.session() as session:
             row = session.get(EvaluationRow, evaluation)
-            if row is None or row.state in FINISHED:
+            if row is None or row.state in ENDED:
                 return False
             session.delete(row)
             session.commit()
@@ -202,7 +178,7 @@ class Store:
 
     def add_measurement(self, evaluation: int, name: str, value: float, detail: Json) -> None:
         with self.session() as session:
-            session.merge(MeasurementRow(evaluation_id=evaluation, name=name, value=value, detail=detail))
+            _measure(session, evaluation, {name: (value, detail)})
             session.commit()
 
     # Looking back
@@ -211,17 +187,23 @@ class Store:
         """All that a study began, in the order of its trials."""
         begun = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.key.is_not(None))
         with self.session() as session:
-            return [_evaluation(row) for row in session.scalars(begun.order_by(EvaluationRow.trial_number))]
+            return [evaluation_of(row) for row in session.scalars(begun.order_by(EvaluationRow.trial_number))]
 
     def finished_ids(self, study: int) -> list[int]:
-        """Ids of the evaluations that came to an end, complete or failed."""
+        """Ids of the evaluations that took their place to an end, complete or failed."""
         finished = select(EvaluationRow.id).where(EvaluationRow.study_id == study, EvaluationRow.state.in_(FINISHED))
         with self.session() as session:
             return list(session.scalars(finished.order_by(EvaluationRow.id)))
 
+    def refused(self, study: int) -> int:
+        """How many candidates were refused before training."""
+        rows = select(func.count()).where(EvaluationRow.study_id == study, EvaluationRow.state == "refused")
+        with self.session() as session:
+            return session.scalar(rows) or 0
+
     def evaluation(self, evaluation: int) -> Evaluation:
         with self.session() as session:
-            return _evaluation(session.get_one(EvaluationRow, evaluation))
+            return evaluation_of(session.get_one(EvaluationRow, evaluation))
 
     def open_places(self, study: int) -> list[tuple[int, str]]:
         """Id and worker of the places that were taken and not used yet."""
@@ -235,59 +217,80 @@ class Store:
         with self.session() as session:
             return [CurvePoint(r.phase, r.number, r.loss, r.score, r.seconds) for r in session.scalars(rows)]
 
-    # Hosts
+    # Latencies
 
-    def calibration(self, host: str, threads: int, torch: str) -> tuple[str, float] | None:
-        """Processor and reference time, in milliseconds, of a host that was calibrated before."""
+    def clock(self, hardware: str, threads: int, torch: str, device: str) -> tuple[float, float, str] | None:
+        """What the small and the large reference network take, in milliseconds, and the host that said so."""
         with self.session() as session:
-            row = session.get(HostRow, (host, threads, torch))
-            return None if row is None else (row.cpu, row.reference_ms)
+            row = session.get(ClockRow, (hardware, threads, torch, device))
+            return None if row is None else (row.small_ms, row.large_ms, row.host)
 
-    def keep_calibration(self, host: str, threads: int, torch: str, *, cpu: str, reference_ms: float) -> None:
-        """Keep a calibration; the first one of a host stays, so that its figures compare."""
-        self._add_unless_there(HostRow(name=host, threads=threads, torch=torch, cpu=cpu, reference_ms=reference_ms))
+    def keep_clock(
+        self, hardware: str, threads: int, torch: str, device: str, *, small_ms: float, large_ms: float, host: str
+    ) -> None:
+        """Keep a calibration; the first one of a kind of host stays, so that its figures compare."""
+        times = {"small_ms": small_ms, "large_ms": large_ms, "host": host}
+        self._add_unless_there(ClockRow(hardware=hardware, threads=threads, torch=torch, device=device, **times))
+
+    def latency(
+        self,
+        architecture_key: str,
+        *,
+        backend: str,
+        version: str,
+        hardware: str,
+        threads: int,
+        batch: int,
+        precision: str,
+    ) -> LatencyRecord | None:
+        """What a network takes under these conditions, if any study measured it."""
+        conditions = same_conditions(
+            backend=backend, version=version, hardware=hardware, threads=threads, batch=batch, precision=precision
+        )
+        with self.session() as session:
+            row = session.scalar(select(LatencyRow).where(LatencyRow.architecture_key == architecture_key, conditions))
+            return None if row is None else record_of(row)
+
+    def keep_latency(self, architecture: Architecture, record: LatencyRecord) -> None:
+        """Keep a latency in the place of that of the same conditions, which stays if it is less noisy and the new one
+        was measured alone.
+        """
+        assert record.latency_ms > 0  # nor NaN, which SQLite takes for nothing
+        assert record.noise >= 0
+        self._add_architecture(architecture)
+        if not self._add_unless_there(row_of(architecture.key, record)):
+            with self.session() as session:
+                session.execute(replacement(architecture.key, record))
+                session.commit()
+
+    def latencies(
+        self, *, backend: str, version: str, hardware: str, threads: int, batch: int, precision: str, limit: int = 1000
+    ) -> list[tuple[Architecture, float]]:
+        """Networks and milliseconds under these conditions: the newest that are not noisy, the newest last.
+
+        Networks of own code that this process may not run are left out.
+        """
+        conditions = same_conditions(
+            backend=backend, version=version, hardware=hardware, threads=threads, batch=batch, precision=precision
+        )
+        with self.session() as session:
+            return readable(session.execute(newest(conditions, limit)).all()[::-1])
 
     def _add_architecture(self, architecture: Architecture) -> None:
         self._add_unless_there(ArchitectureRow(key=architecture.key, description=architecture.to_json()))
 
-    def _add_unless_there(self, row: Base) -> None:
-        """Add a row; one with the same key, which another worker may have added in this moment, stays."""
+    def _add_unless_there(self, row: Base) -> bool:
+        """Add a row; one with the same key, which another worker may have added in this moment, stays: then False."""
         with self.session() as session:
             session.add(row)
             try:
                 session.commit()
             except IntegrityError:
                 session.rollback()
+                return False
+            return True
 
 
-def _evaluation(row: EvaluationRow) -> Evaluation:
-    if row.candidate is None or row.trial_number is None or row.seed is None:
-        raise StoreError(f"evaluation {row.id} of the store has no candidate: the store was changed by hand")
-    candidate = Candidate.from_json(row.candidate)
-    left = candidate.architecture
-    if row.deployed is not None and row.deployed_key != row.architecture_key:
-        left = Architecture.from_json(row.deployed.description)
-    return Evaluation(
-        id=row.id,
-        trial_number=row.trial_number,
-        state=row.state,
-        candidate=candidate,
-        deployed=left,
-        seed=row.seed,
-        worker=row.worker,
-        values={m.name: m.value for m in row.measurements},
-        details={m.name: m.detail for m in row.measurements},
-        kind=row.kind,
-        reason=row.reason,
-        seconds=row.seconds,
-        weights=row.weights,
-        quantized=row.quantized,
-        reused=row.reused,
-    )
-
-
-def _learned_from_another(row: EvaluationRow) -> bool:
-    """Whether a candidate had a teacher, or began with the weights of another trial."""
-    candidate = row.candidate or {}
-    training = candidate.get("training", {})
-    return bool(training.get("distillation") or training.get("feature_distillation") or candidate.get("start"))
+def _measure(session: Session, evaluation: int, measured: Mapping[str, tuple[float, Json]]) -> None:
+    for name, (value, detail) in measured.items():
+        session.merge(MeasurementRow(evaluation_id=evaluation, name=name, value=value, detail=detail))

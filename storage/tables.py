@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, ForeignKey, String, UniqueConstraint
+from sqlalchemy import JSON, DateTime, ForeignKey, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def _now() -> datetime:
@@ -47,10 +47,11 @@ class ArchitectureRow(Base):
 class EvaluationRow(Base):
     """One candidate tried in one study.
 
-    state: ``open`` (a place is taken, nothing is proposed yet), ``running``, ``complete`` or ``failed``. key: of the
-    candidate; unique within the study. deployed_key: of the network that is left. task: the key of the data. weights,
-    quantized: artifacts, the trained weights and the int8 model made of them. reused: the evaluation of another study
-    that the results were taken from.
+    state: ``open`` (a place is taken, nothing is proposed yet), ``running``, ``complete``, ``failed``, or ``refused``
+    (what is known before training violates a constraint; it takes no place). key: of the candidate; unique within the
+    study. deployed_key: of the network that is left. task: the key of the data. weights, quantized: artifacts, the
+    trained weights and the int8 model made of them. reused: the evaluation of another study that the results were
+    taken from.
     """
 
     __tablename__ = "paretonas_evaluations"
@@ -104,12 +105,47 @@ class EpochRow(Base):
     seconds: Mapped[float]
 
 
-class HostRow(Base):
-    """The calibration of the latency clock of one host."""
+class ClockRow(Base):
+    """What the two reference networks take on a kind of host; hardware: its processor or GPU. host: who measured it."""
 
-    __tablename__ = "paretonas_hosts"
-    name: Mapped[str] = mapped_column(String(256), primary_key=True)
+    __tablename__ = "paretonas_clocks"
+    hardware: Mapped[str] = mapped_column(String(256), primary_key=True)
     threads: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     torch: Mapped[str] = mapped_column(String(64), primary_key=True)
-    cpu: Mapped[str] = mapped_column(String(256))
-    reference_ms: Mapped[float]
+    device: Mapped[str] = mapped_column(String(16), primary_key=True)
+    small_ms: Mapped[float]
+    large_ms: Mapped[float]
+    host: Mapped[str] = mapped_column(String(256))
+
+
+class LatencyRow(Base):
+    """The latency of one network under one set of conditions, once, whichever study measured it.
+
+    Its columns are the fields of ``LatencyRecord``. samples: 32-bit floats, little end first, compressed by zlib.
+    """
+
+    __tablename__ = "paretonas_latencies"
+    __table_args__ = (
+        UniqueConstraint("backend", "version", "hardware", "threads", "batch", "precision", "architecture_key"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    architecture_key: Mapped[str] = mapped_column(ForeignKey(ArchitectureRow.key, ondelete="CASCADE"), index=True)
+    backend: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(256))
+    hardware: Mapped[str] = mapped_column(String(256))
+    threads: Mapped[int]
+    batch: Mapped[int]
+    precision: Mapped[str] = mapped_column(String(32))
+    latency_ms: Mapped[float]
+    noise: Mapped[float]
+    median_ms: Mapped[float]
+    p10_ms: Mapped[float]
+    p90_ms: Mapped[float]
+    samples: Mapped[bytes] = mapped_column(LargeBinary)
+    warm_up: Mapped[int]
+    seconds: Mapped[float]
+    input_shape: Mapped[list[int]] = mapped_column(JSON)
+    together: Mapped[int]
+    run: Mapped[str] = mapped_column(String(64))
+    host: Mapped[str] = mapped_column(String(256))
+    measured: Mapped[datetime]

@@ -400,7 +400,7 @@ def test_a_module_that_cannot_be_exported_is_refused_before_it_is_trained() -> N
     with pytest.raises(UsageError, match="cannot be traced"):
         compress(Branching(), "digits", max_parameters=1000, show_progress=False)
     made = compress(Branching(), "digits", max_parameters=1000, epochs=1, bits=32, criterion="l1", show_progress=False)
-    assert "onnx_latency_ms" not in made.before.keys() | made.after.keys()
+    assert "latency:onnxruntime" not in made.before.keys() | made.after.keys()
     assert made.after["parameters"] <= 1000
 
 

@@ -49,7 +49,7 @@ def test_a_candidate_that_diverges_is_recorded(url: str) -> None:
         assert (trial.reason or "").startswith("diverged: the loss became nan in epoch 1 of 3 (train)")
         assert trial.learning_curve == []
         assert_told_as_violated(study, trial)
-    with pytest.raises(StudyError, match="nothing to pick from: 2 trials finished, none succeeded"):
+    with pytest.raises(StudyError, match="nothing to pick from: of 2 trials that ended none succeeded"):
         study.pick("knee")
 
 

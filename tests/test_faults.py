@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 import paretonas as pn
 from paretonas.errors import StudyError
-from paretonas.search.worker import recover
+from paretonas.search.recovery import recover
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]

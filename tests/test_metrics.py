@@ -253,7 +253,7 @@ def test_an_objective_is_known_by_its_name(name: str, direction: Literal["maximi
     ("name", "said"),
     [
         ("acuracy", "unknown objective 'acuracy': did you mean 'accuracy'"),
-        ("latency", "did you mean 'latency_ms'"),
+        ("latancy", "did you mean 'latency_ms'"),
         ("digit.acuracy", "unknown metric 'acuracy': did you mean 'accuracy'"),
         ("digit.parameters", "unknown metric 'parameters'"),
     ],

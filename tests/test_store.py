@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from sqlalchemy import make_url
 
 import paretonas as pn
 from paretonas.errors import StoreError
-from paretonas.objectives import Digits
 from paretonas.storage import Store
-from paretonas.storage.migrations import STEPS
 
 
 def file_of(store: Store) -> Path:
@@ -50,18 +47,40 @@ def test_every_measurement_is_a_row(small: pn.Study) -> None:
         assert measured == {name: trial.values[name] for name in ("accuracy", "parameters", "macs", "latency_ms")}
 
 
+CONDITIONS = ("backend", "version", "hardware", "threads", "batch", "precision")
+
+
 def test_latency_is_kept_with_its_conditions(small: pn.Study) -> None:
-    """Every latency has host, threads, batch, samples, minimum and median beside it, and its host is calibrated."""
-    found = rows(small.store, "SELECT value, detail FROM paretonas_measurements WHERE name = 'latency_ms'")
-    hosts = rows(small.store, "SELECT name, threads, torch, cpu, reference_ms FROM paretonas_hosts")
-    assert len(found) == 8
-    assert len(hosts) == 1
-    for value, text in found:
+    """Every latency has its spread and conditions beside it, and stands in one record of its network, whose samples
+    say the same.
+    """
+    measured = rows(
+        small.store,
+        "SELECT e.deployed_key, m.value, m.detail FROM paretonas_measurements m"
+        " JOIN paretonas_evaluations e ON e.id = m.evaluation_id WHERE m.name = 'latency_ms'",
+    )
+    assert len(measured) == 8
+    for key, value, text in measured:
         detail = json.loads(text)
-        assert value == detail["latency_ms"] > 0
-        assert (detail["host"], detail["threads"], detail["torch"], detail["cpu"], detail["reference_ms"]) == hosts[0]
-        assert 0 < detail["min_ms"] <= detail["median_ms"]
-        assert (detail["batch"], detail["samples"] >= 200, detail["warm_up"] > 0) == (1, True, True)
+        record = small.store.latency(key, **{name: detail[name] for name in CONDITIONS})
+        assert record is not None
+        assert value == detail["latency_ms"] == record.latency_ms > 0
+        assert 0 < record.p10_ms <= record.median_ms <= record.p90_ms
+        assert min(record.samples) <= record.median_ms <= max(record.samples)
+        assert (record.threads, record.batch, record.precision) == (1, 1, "float32")
+        assert (record.input_shape, record.warm_up > 0) == ((1, 8, 8), True)
+    networks = {key for key, _, _ in measured}
+    assert rows(small.store, "SELECT count(*) FROM paretonas_latencies") == [(len(networks),)]
+
+
+def test_the_clock_is_calibrated_once(small: pn.Study) -> None:
+    """What the reference networks take stands in the database, for the hardware that measured."""
+    clocks = rows(small.store, "SELECT hardware, threads, device, small_ms, large_ms FROM paretonas_clocks")
+    measured_on = rows(small.store, "SELECT DISTINCT hardware FROM paretonas_latencies")
+    assert len(clocks) == 1
+    hardware, threads, device, small_ms, large_ms = clocks[0]
+    assert ([(hardware,)], threads, device) == (measured_on, 1, "cpu")
+    assert 0 < small_ms < large_ms
 
 
 def test_every_evaluation_is_a_row(small: pn.Study) -> None:
@@ -142,11 +161,15 @@ def test_the_definition_stands_in_the_database(small: pn.Study) -> None:
 
 
 def test_optuna_has_the_same_values(small: pn.Study) -> None:
-    """Optuna's tables, which the dashboard shows, say what ours say, with the objectives' names."""
+    """Optuna's tables, which the dashboard shows, say what ours say, with the objectives' names; but for times, which
+    were measured again since.
+    """
     assert small.optuna.metric_names == ["accuracy", "parameters", "latency_ms"]
     told = small.optuna.get_trials()
     for trial in small.trials:
-        assert told[trial.number].values == [trial.values[name] for name in small.definition.objectives]
+        accuracy, parameters, latency = told[trial.number].values
+        assert (accuracy, parameters) == (trial.values["accuracy"], trial.values["parameters"])
+        assert latency == pytest.approx(trial.values["latency_ms"], rel=0.5)
         assert told[trial.number].user_attrs["network"] == str(trial.architecture)
 
 
@@ -204,52 +227,6 @@ def test_weights_of_another_network_are_refused(spoilt: tuple[pn.Study, Path]) -
     with pytest.raises(StoreError) as caught:
         study.trials[0].load()
     assert "\n" not in str(caught.value)
-
-
-# Places
-
-
-def test_places_are_taken_exactly(url: str) -> None:
-    """Whoever asks at the same time, no more places are given than the total, and no place twice."""
-    store = Store(url)
-    store.add_study("s", {})
-    found = store.definition("s")
-    assert found is not None
-    with ThreadPoolExecutor(4) as pool:
-        taken = list(pool.map(lambda _: store.take_place(found[0], 10, worker="h/1/0", host="h"), range(24)))
-    places = [place for place in taken if place is not None]
-    assert len(places) == len(set(places)) == 10
-    assert store.give_back(places[0])
-    assert store.take_place(found[0], 10, worker="h/1/0", host="h") is not None
-    assert store.take_place(found[0], 10, worker="h/1/0", host="h") is None
-
-
-def test_a_candidate_is_begun_once_in_a_study(url: str) -> None:
-    """The second place that wants a candidate is told of the first; what is finished is not given back."""
-    store = Store(url)
-    store.add_study("s", {})
-    candidate = pn.MLPSpace().sample(pn.DataSpec((1, 8, 8), 10))
-    one, other = (store.take_place(1, 2, worker="h/1/0", host="h") for _ in range(2))
-    assert one is not None
-    assert other is not None
-    assert store.begin(one, candidate, trial=0, task="digits", seed=0, threads=1, device="cpu") is None
-    known = store.begin(other, candidate, trial=1, task="digits", seed=0, threads=1, device="cpu")
-    assert known is not None
-    assert (known.id, known.trial_number, known.state) == (one, 0, "running")
-    assert store.open_places(1) == [(other, "h/1/0")]
-    store.fail(one, kind="crashed", reason="for the test", seconds=0.1)
-    assert not store.give_back(one)
-    assert store.finished_ids(1) == [one]
-
-
-def test_the_first_calibration_of_a_host_stays(url: str) -> None:
-    """Later calibrations of the same host, threads and torch do not change the clock that latencies refer to."""
-    store = Store(url)
-    assert store.calibration("h", 1, "2") is None
-    store.keep_calibration("h", 1, "2", cpu="c", reference_ms=0.5)
-    store.keep_calibration("h", 1, "2", cpu="c", reference_ms=0.7)
-    assert store.calibration("h", 1, "2") == ("c", 0.5)
-    assert store.calibration("h", 2, "2") is None
 
 
 # What cannot be used
@@ -339,7 +316,7 @@ def test_tables_of_a_newer_release_are_refused(url: str) -> None:
     store = Store(url)
     change(file_of(store), "UPDATE paretonas_schema SET version = 99")
     message = refusal(url)
-    assert "tables of version 99, this paretonas knows versions up to 3" in message
+    assert "tables of version 99, this paretonas knows versions up to 4" in message
 
 
 def test_optunas_tables_of_another_release_are_refused(url: str) -> None:
@@ -366,106 +343,3 @@ def test_a_database_that_is_damaged_later_is_one_sentence(url: str) -> None:
         study.optimize(1, show_progress=False)
     assert "\n" not in str(caught.value)
     assert "no such table" in str(caught.value)
-
-
-# Tables of an earlier release
-
-
-@pytest.fixture
-def old(url: str) -> str:
-    """A store that version 1 of the tables and of the definition made: a study of two trials (tests/version1.sql)."""
-    script = Path(__file__).with_name("version1.sql").read_text(encoding="utf-8")
-    with closing(sqlite3.connect(make_url(url).database or "")) as connection:
-        connection.executescript(script)
-    return url
-
-
-def test_a_store_of_version_1_is_brought_up_to_date(old: str) -> None:
-    """Trials, values and learning curves are what they were, and the version is the present one."""
-    study = pn.load_study(storage=old)
-    assert [trial.values for trial in study.trials] == [
-        {"accuracy": 0.6, "parameters": 542, "macs": 518},
-        {"accuracy": 0.3, "parameters": 162, "macs": 148},
-    ]
-    assert [(point.phase, point.number) for point in study.trials[0].learning_curve] == [
-        ("train", 0),
-        ("train", 1),
-        ("finetune", 0),
-    ]
-    assert [trial.learning_curve[-1].score for trial in study.trials] == [0.6, 0.3]
-    assert study.trials[0].test_metrics() == {"test_accuracy": pytest.approx(0.59166667)}
-    assert study.definition.task == Digits()
-    assert study.definition.objectives == ("accuracy", "parameters")
-    assert rows(study.store, "SELECT version FROM paretonas_schema") == [(3,)]
-
-
-def test_a_study_of_version_1_goes_on(old: str) -> None:
-    """The same call in this release opens it and adds to it."""
-    space = pn.MLPSpace(
-        layers=1, widths=[4, 8], activations=["relu"], training=pn.TrainingSpace(epochs=2, finetune_epochs=1)
-    )
-    study = pn.create_study("old", space=space, objectives=["accuracy", "parameters"], storage=old)
-    for known in study.trials:
-        study.optuna.enqueue_trial(study.optuna.get_trials()[known.number].params)
-    study.optimize(3, show_progress=False)
-    assert [trial.state for trial in study.trials] == ["complete"] * 3
-    assert len({trial.candidate.key for trial in study.trials}) == 3
-    assert study.trials[2].learning_curve
-    assert [told.user_attrs.get("duplicate_of") for told in study.optuna.get_trials()[:4]] == [None, None, 0, 1]
-
-
-def test_keys_of_version_1_are_those_of_this_release(old: str) -> None:
-    """Candidates and networks are found under their keys, with all their numbers, and no other network is left."""
-    found = rows(Store(old), "SELECT candidate, key, architecture_key, deployed_key FROM paretonas_evaluations")
-    networks = dict(rows(Store(old), "SELECT key, description FROM paretonas_architectures"))
-    used = set()
-    for text, *keys in found:
-        candidate = pn.Candidate.from_json(json.loads(text))
-        assert json.loads(text) == candidate.to_json()
-        assert keys == [candidate.key, candidate.architecture.key, candidate.deployed.key]
-        used |= set(keys[1:])
-        for network in (candidate.architecture, candidate.deployed):
-            assert json.loads(networks[network.key]) == network.to_json()
-    assert networks.keys() == used
-
-
-def test_a_candidate_of_version_1_that_cannot_be_read_stays(old: str) -> None:
-    """It keeps its row, and the others are brought up to date."""
-    file = Path(make_url(old).database or "")
-    change(file, "UPDATE paretonas_evaluations SET candidate = replace(candidate, 'linear', 'curve') WHERE id = 1")
-    with closing(sqlite3.connect(file)) as connection:
-        query = "SELECT * FROM paretonas_evaluations ORDER BY id"
-        before = connection.execute(query).fetchall()
-        Store(old)
-        after = connection.execute(query).fetchall()
-    assert after[0] == (*before[0], None)  # a column more: the int8 model, which it has not
-    assert after[1] != (*before[1], None)
-    assert len(rows(Store(old), "SELECT key FROM paretonas_architectures")) == 4
-
-
-def test_equal_candidates_of_version_1_do_not_collide(old: str) -> None:
-    """The first has the key, the second stays as it was."""
-    change(
-        Path(make_url(old).database or ""),
-        "UPDATE paretonas_evaluations SET candidate = (SELECT candidate FROM paretonas_evaluations WHERE id = 1)",
-    )
-    keys = rows(Store(old), "SELECT key FROM paretonas_evaluations ORDER BY id")
-    first = pn.load_study(storage=old).trials[0].candidate
-    assert keys == [(first.key,), ("873b9aeddba4e32df55847cd262c34a5",)]
-
-
-def test_an_old_store_that_many_open_at_once_is_migrated_once(old: str) -> None:
-    """Each has a connection of its own; whoever comes second waits and finds nothing to do."""
-    with ThreadPoolExecutor(8) as pool:
-        lengths = pool.map(lambda _: len(Store(old).curve(1)), range(8))
-        assert list(lengths) == [3] * 8
-    assert rows(Store(old), "SELECT version FROM paretonas_schema") == [(3,)]
-
-
-def test_a_migration_that_fails_changes_nothing(old: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step is one transaction: the version and the tables stay together."""
-    monkeypatch.setitem(STEPS, 1, (*STEPS[1], "ALTER TABLE nowhere RENAME COLUMN accuracy TO score"))
-    with pytest.raises(StoreError, match="no such table: nowhere"):
-        Store(old)
-    monkeypatch.undo()
-    assert pn.load_study(storage=old).trials[0].learning_curve[0].score == pytest.approx(0.40555556)

@@ -22,7 +22,7 @@ from paretonas.objectives import Digits
 from paretonas.search.data import load_data
 from paretonas.search.definition import Definition
 from paretonas.search.evaluate import evaluate
-from paretonas.search.worker import recover
+from paretonas.search.recovery import recover
 from paretonas.spaces import Candidate
 from paretonas.spaces.choices import Suggester
 
@@ -328,10 +328,19 @@ def test_a_definition_is_plain_json() -> None:
 def test_a_definition_of_a_newer_release_is_refused() -> None:
     """Another version, missing parts and unknown parts are named."""
     data = Definition(SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu").to_json()
-    with pytest.raises(StudyError, match="version 3 or below is needed, this one has version 4"):
-        Definition.from_json({**data, "version": 4})
+    with pytest.raises(StudyError, match="version 4 or below is needed, this one has version 5"):
+        Definition.from_json({**data, "version": 5})
     with pytest.raises(StudyError, match="missing or unknown parts: rungs, seed"):
         Definition.from_json({**{name: part for name, part in data.items() if name != "seed"}, "rungs": 3})
+
+
+def test_a_definition_of_version_3_has_no_constraints_and_the_objectives_of_today() -> None:
+    """What was ``onnx_latency_ms`` is a backend of the latency."""
+    data = Definition(SPACE, Digits(), ("accuracy", "latency:onnxruntime"), "tpe", 0, 1, "cpu").to_json()
+    kept = {name: part for name, part in data.items() if name != "constraints"}
+    earlier = Definition.from_json({**kept, "objectives": ["accuracy", "onnx_latency_ms"], "version": 3})
+    assert earlier.objectives == ("accuracy", "latency:onnxruntime")
+    assert earlier.constraints == ()
 
 
 def test_a_definition_of_version_2_has_no_teacher_and_its_rate_of_fine_tuning() -> None:
@@ -339,7 +348,7 @@ def test_a_definition_of_version_2_has_no_teacher_and_its_rate_of_fine_tuning() 
     data = Definition(SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu").to_json()
     training = {name: part for name, part in data["space"]["training"].items() if name != "finetune_rate"}
     space = {**{name: part for name, part in data["space"].items() if name != "compression"}, "training": training}
-    kept = {name: part for name, part in data.items() if name not in ("teacher", "moves")}
+    kept = {name: part for name, part in data.items() if name not in ("teacher", "moves", "constraints")}
     earlier = Definition.from_json({**kept, "space": space, "version": 2})
     assert (earlier.teacher, earlier.moves) == ("", 0.0)
     assert earlier.space.training.finetune_rate == 0.3

@@ -1,0 +1,70 @@
+"""The front, timed again in one interleaved run, so that its points compare."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..objectives import Deployed, Timed, cpu_threads, measure_latencies, objective_of, timing
+from ..spaces import build
+from .bench import StoreBench
+from .front import non_dominated
+
+if TYPE_CHECKING:
+    from .study import Study
+    from .trial import Trial
+
+ATTEMPTS = 3
+NOISE = 0.05  # by so much a time may have been too long
+SECONDS = 0.3  # for each network, at most
+
+
+def remeasure_front(study: "Study", *, again: bool) -> None:
+    """See ``Study.remeasure_front``."""
+    times = [objective_of(name) for name in study.definition.measures]
+    for objective in (time for time in times if isinstance(time, Timed)):
+        points: dict[int, Trial] = {}
+        for attempt in range(ATTEMPTS):  # new values may bring others to the front
+            runs = {trial.evaluation.details[objective.name].get("run") for trial in study.pareto_front}
+            if not runs or (len(runs) == 1 and None not in runs and not (again and attempt == 0)):
+                break
+            points |= {trial.number: trial for trial in near_front(study, objective.name)}
+            _remeasure(study, objective, list(points.values()))
+
+
+def near_front(study: "Study", name: str) -> "list[Trial]":
+    """The feasible trials that would be on the front if their own time were better by the noise of one measurement."""
+    objectives = study.definition.resolved_objectives
+    trials = [trial for trial in study.trials if trial.feasible and name in trial.evaluation.values]
+    times = objective_of(name)
+    better = 1 - NOISE if times.direction == "minimize" else 1 + NOISE
+    values = [trial.evaluation.values for trial in trials]
+    near = []
+    for index, trial in enumerate(trials):
+        hopeful = [*values[:index], {**values[index], name: values[index][name] * better}, *values[index + 1 :]]
+        if index in non_dominated(hopeful, objectives):
+            near.append(trial)
+    return near
+
+
+def _remeasure(study: "Study", objective: Timed, trials: "Sequence[Trial]") -> None:
+    """Time the trials' networks on this host, a network once, and keep what comes of it."""
+    bench, threads = StoreBench(study.store, study.definition), objective.threads or study.definition.threads
+    networks = {(trial.architecture.key, trial.candidate.precision): trial for trial in trials}
+    with cpu_threads(threads):
+        deployed = {key: _deployed(trial) for key, trial in networks.items()}
+        timings = [timing(one, objective.backend, objective.batch, threads) for one in deployed.values()]
+        clock = bench.clock(timings[0].conditions)
+        latencies = dict(zip(networks, measure_latencies(timings, clock, seconds=SECONDS), strict=True))
+    for key, latency in latencies.items():
+        bench.keep(deployed[key].architecture, latency)
+    for trial in trials:
+        latency = latencies[trial.architecture.key, trial.candidate.precision]
+        study.store.add_measurement(
+            trial.evaluation.id, objective.name, objective.of(latency.latency_ms), latency.to_json()
+        )
+
+
+def _deployed(trial: "Trial") -> Deployed:
+    """The network as it is timed: its weights do not matter, but for those that are rounded or zero."""
+    if trial.candidate.precision == "float32":
+        return Deployed(build(trial.architecture, seed=0).eval(), trial.architecture)
+    return trial.deployed()
