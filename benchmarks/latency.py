@@ -2,10 +2,11 @@
 
     python benchmarks/latency.py [--quick] [--repeats 20] [--candidates 30]
 
-Networks of about 0.2, 1 and 2 ms are measured in turn, each time afresh: coefficient of variation over the repeats, and
+Networks of about 0.2, 1 and 2 ms are measured in turn, each time afresh and in two sittings at least a second apart, as
+before and after training in a search: coefficient of variation over the repeats, and
 bias, which is how far the mean under load is from the mean when quiet. Then the same candidates of ``ConvSpace`` are
 ranked three times: Kendall's tau between the two quiet rankings, and between a quiet one and the one under load. The
-mean of 10 calls after 3 that warm up is what most tools report; it is taken right before or after ours, in turn.
+mean of 10 calls after 3 that warm up is what most tools report; it is taken right after our first sitting.
 The load is other processes that train a convolutional network, one for each core. One thread, torch, eager.
 """
 
@@ -15,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import optuna
@@ -23,7 +24,7 @@ import torch
 from scipy.stats import kendalltau
 
 import paretonas as pn
-from paretonas.objectives.latency import Clock, Conditions, Timing, calibrate, cpu_model, measure
+from paretonas.objectives.latency import Clock, Conditions, Latency, Timing, calibrate, cpu_model, joined, measure
 from paretonas.objectives.reference import runner_of
 from paretonas.spaces import Architecture, Block, DataSpec, Head, build, example_input
 
@@ -93,34 +94,35 @@ def timing(architecture: Architecture) -> Timing:
     return Timing(runner_of(lambda: network(x)), conditions, architecture.input_shape)
 
 
-def both(architecture: Architecture, clock: Clock, turn: int, seconds: list[float]) -> tuple[float, float]:
-    """Ours and the mean of 10 calls, one after the other; seconds gets what ours took in all."""
-    made, ours, mean = timing(architecture), 0.0, 0.0
-    for side in (SIDES, SIDES[::-1])[turn % 2]:
-        if side == SIDES[0]:
-            began = time.perf_counter()
-            ours = measure([made], clock)[0].latency_ms
+def ranked(clock: Clock, architectures: Iterable[Architecture], seconds: list[float]) -> Taken:
+    """Milliseconds of all networks by side: ours in two sittings, as in a search; and the mean of 10 calls.
+
+    seconds gets what a sitting took in all.
+    """
+    sittings: list[list[Latency]] = [[], []]
+    means = []
+    for sitting in sittings:
+        for architecture in architectures:
+            made, began = timing(architecture), time.perf_counter()
+            sitting.extend(measure([made], clock))
             seconds.append(time.perf_counter() - began)
-        else:
-            with torch.inference_mode():
-                mean = statistics.fmean([made.runner() for _ in range(13)][3:])
-    return ours, mean
+            if sitting is sittings[0]:
+                with torch.inference_mode():
+                    means.append(statistics.fmean([made.runner() for _ in range(13)][3:]))
+        time.sleep(1)
+    ours = [joined(*both).latency_ms for both in zip(*sittings, strict=True)]
+    return dict(zip(SIDES, (ours, means), strict=True))
 
 
 def repeated(clock: Clock, repeats: int) -> dict[str, Taken]:
     """Milliseconds of each network by side, the networks in turn."""
     taken: dict[str, Taken] = {name: {side: [] for side in SIDES} for name in NETWORKS}
-    for turn in range(repeats):
-        for name, architecture in NETWORKS.items():
-            for side, ms in zip(SIDES, both(architecture, clock, turn, []), strict=True):
+    for _ in range(repeats):
+        found = ranked(clock, NETWORKS.values(), [])
+        for side in SIDES:
+            for name, ms in zip(NETWORKS, found[side], strict=True):
                 taken[name][side].append(ms)
     return taken
-
-
-def ranked(clock: Clock, architectures: list[Architecture], seconds: list[float]) -> Taken:
-    """Milliseconds of all candidates by side."""
-    pairs = [both(architecture, clock, turn, seconds) for turn, architecture in enumerate(architectures)]
-    return dict(zip(SIDES, ([pair[side] for pair in pairs] for side in range(2)), strict=True))
 
 
 def variation(times: list[float]) -> float:
@@ -150,8 +152,8 @@ def print_rankings(one: Taken, other: Taken, load: Taken, seconds: list[float]) 
     for side in SIDES:
         quiet, loaded_too = (kendalltau(one[side], times).statistic for times in (other[side], load[side]))
         print(f"{side:<12}{quiet:>14.3f}{loaded_too:>15.3f}")
-    halves = seconds[: 2 * count], seconds[2 * count :]
-    print("\nseconds that a measurement of a candidate takes, median: ", end="")
+    halves = seconds[: 4 * count], seconds[4 * count :]
+    print("\nseconds that a sitting takes, median: ", end="")
     print(
         ", ".join(
             f"{word} {statistics.median(half):.2f}" for word, half in zip(("quiet", "loaded"), halves, strict=True)

@@ -1,12 +1,12 @@
 """Measuring a candidate: training it and judging its answers, counting and timing what it costs."""
 
-from .backends import BACKENDS, device_lost, hardware, timing
-from .bench import Bench, LocalBench, conditions_of, timed
+from .backends import BACKENDS, conditions_of, device_lost, hardware, timing
+from .bench import Bench, LocalBench, timed
 from .costs import macs, on_meta, parameters
 from .deployed import Deployed, Measurement
 from .distillation import Lesson, Teacher, check_teacher
 from .gradients import loss_gradients
-from .latency import Clock, Conditions, Latency, Timing, calibrate, cpu_threads
+from .latency import Clock, Conditions, Latency, Timing, calibrate, cpu_threads, joined
 from .latency import measure as measure_latencies
 from .latency_predictor import LatencyPredictor, fit_latency
 from .layers import cheapest_layers
@@ -110,6 +110,7 @@ __all__ = [
     "fit_latency",
     "hardware",
     "is_cost",
+    "joined",
     "loss_gradients",
     "macs",
     "measure_latencies",

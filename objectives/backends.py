@@ -22,7 +22,7 @@ from .executorch import check_executorch, executorch_version, load_executorch, t
 from .latency import Conditions, Runner, Timing, cpu_model, cpu_threads
 from .onnx import OnnxNetwork, to_onnx
 
-__all__ = ["BACKENDS", "Backend", "backend_for", "device_lost", "hardware", "timing"]
+__all__ = ["BACKENDS", "Backend", "backend_for", "conditions_of", "device_lost", "hardware", "timing"]
 
 WARM_UP = 3  # calls before a runner is handed out
 LONGEST = 300  # characters of what a backend says of a network
@@ -77,23 +77,23 @@ def hardware(device: str) -> str:
     return gpu_model() if device == "cuda" else cpu_model()
 
 
+def conditions_of(deployed: Deployed, word: str, batch: int, threads: int) -> Conditions:
+    """Under which conditions a network would be timed. word: of a backend, or "" for the one it is deployed with."""
+    word = word or backend_for(deployed)
+    one_of("backend", word, BACKENDS)
+    backend = BACKENDS[word]
+    return Conditions(word, backend.version(), hardware(backend.device), threads, batch, deployed.precision)
+
+
 def timing(deployed: Deployed, word: str, batch: int, threads: int) -> Timing:
-    """A runner with the conditions that it runs under. word: of a backend, or "" for the one it is deployed with.
+    """A runner with the conditions that it runs under. word: as for ``conditions_of``.
 
     UsageError for an unknown word and for a backend that cannot be used here; CandidateFailed, DeviceLost.
     """
     word = word or backend_for(deployed)
     one_of("backend", word, BACKENDS)
-    backend = BACKENDS[word]
-    runner = backend.runner(deployed, batch, threads)
-    conditions = Conditions(
-        backend=word,
-        version=backend.version(),
-        hardware=hardware(backend.device),
-        threads=threads,
-        batch=batch,
-        precision=deployed.precision,
-    )
+    runner = BACKENDS[word].runner(deployed, batch, threads)
+    conditions = conditions_of(deployed, word, batch, threads)
     return Timing(runner, conditions, deployed.architecture.input_shape)
 
 

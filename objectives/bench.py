@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .backends import BACKENDS, backend_for, hardware, timing
+from .backends import BACKENDS, conditions_of, timing
 from .deployed import Deployed
 from .latency import Clock, Conditions, Latency, calibrate, cpu_threads, measure
 from .tasks import Data
@@ -22,16 +22,10 @@ class Bench(Protocol):
     def time(self, deployed: Deployed, backend: str = "", *, threads: int | None = None, batch: int = 1) -> Latency: ...
 
 
-def conditions_of(deployed: Deployed, backend: str, *, threads: int, batch: int) -> Conditions:
-    """Under which conditions a network would be timed."""
-    asked = BACKENDS[backend or backend_for(deployed)]
-    return Conditions(asked.word, asked.version(), hardware(asked.device), threads, batch, deployed.precision)
-
-
 def timed(deployed: Deployed, conditions: Conditions, clock: Clock) -> Latency:
     """Time a network now, alone."""
     with cpu_threads(conditions.threads):
-        asked = timing(deployed, conditions.backend, conditions.batch, conditions.threads)
+        asked = timing(deployed, conditions.backend, batch=conditions.batch, threads=conditions.threads)
         return measure([asked], clock)[0]
 
 

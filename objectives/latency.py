@@ -16,7 +16,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,11 @@ from .lane import measuring
 from .reference import references
 from .rounds import MOST_ROUNDS, ROUNDS, Block, Series, series_of, warm_up
 
-NOISY = 0.03
-SECONDS = 1.0
-CALIBRATION_SECONDS = 2.0
+NOISY = 0.03  # relative standard error from which a measurement is to be repeated
+SECONDS = 0.5  # that a network is sampled in one sitting, at most
+MOST_SITTINGS = 5  # of a network that stays noisy
+MOST_SAMPLES = 5000  # that a record keeps
+CALIBRATION_SECONDS = 1.5  # of the reference networks, once for a kind of host
 
 Runner = Callable[[], float]
 """One forward pass of one batch; returns milliseconds."""
@@ -70,7 +72,7 @@ class Latency:
 
     median_ms, p10_ms, p90_ms, samples: what the clock of the machine said, in milliseconds; samples are exact in
     float32. seconds: how long measuring took, reference networks included. together: how many networks were measured
-    in the same interleaved run; run: a random name of that run.
+    in the same interleaved run; run: a random name of that run. sittings: how often it was measured, apart in time.
     """
 
     latency_ms: float
@@ -86,11 +88,17 @@ class Latency:
     run: str
     host: str
     conditions: Conditions
+    sittings: int = 1
 
     @property
     def noisy(self) -> bool:
         """Whether it is to be measured again."""
         return self.noise > NOISY
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is relied on: measured at two moments or together with others, and not noisy; or often enough."""
+        return self.sittings >= MOST_SITTINGS or (not self.noisy and (self.sittings > 1 or self.together > 1))
 
     def to_json(self) -> Json:
         """All of it on one level, with the number of samples in place of the samples."""
@@ -111,7 +119,7 @@ class Timing:
 
 
 def calibrate(device: str, threads: int) -> Clock:
-    """Time the reference networks on this host, on ``cpu`` or ``cuda``. Takes two seconds."""
+    """Time the reference networks on this host, on ``cpu`` or ``cuda``. Takes a second and a half."""
     with measuring(), cpu_threads(threads), torch.inference_mode():
         blocks = [Block(runner) for runner in references(device)]
         warm = [warm_up(block.runner) for block in blocks]
@@ -143,6 +151,32 @@ def measure(timings: Sequence[Timing], clock: Clock, *, seconds: float = SECONDS
                 series.go_on()
             going = [series for series in going if not series.done(seconds)]
     return [_latency(*pair, clock, run, len(every)) for pair in zip(timings, every, strict=True)]
+
+
+def joined(earlier: Latency, later: Latency) -> Latency:
+    """Measurements of one network under the same conditions at different moments, as one: the mean of all sittings.
+
+    What slows a host changes within seconds, so two short sittings some seconds apart repeat better than a long one.
+    The noise is not below what the two differ by.
+    """
+    assert earlier.conditions == later.conditions
+    one, two = earlier.sittings, later.sittings
+    mean = (one * earlier.latency_ms + two * later.latency_ms) / (one + two)
+    within = math.hypot(one * earlier.noise, two * later.noise) / (one + two)
+    between = abs(earlier.latency_ms - later.latency_ms) / mean * math.sqrt(one * two) / (one + two)
+    samples = (*earlier.samples, *later.samples)[-MOST_SAMPLES:]
+    p10, median, p90 = (float(ms) for ms in np.percentile(samples, (10, 50, 90)))
+    return replace(
+        later,
+        latency_ms=mean,
+        noise=max(within, between / math.sqrt(one + two - 1)),
+        median_ms=median,
+        p10_ms=p10,
+        p90_ms=p90,
+        samples=samples,
+        seconds=earlier.seconds + later.seconds,
+        sittings=one + two,
+    )
 
 
 def cpu_model() -> str:

@@ -113,9 +113,10 @@ class Timed(Objective):
     @property
     def unit(self) -> str:  # type: ignore[override]
         where = self.backend or "CPU, eager (int8: ONNX Runtime)"
-        many = f"batches of {self.batch}" if self.batch > 1 else "batch 1"
         threads = "" if self.threads is None else f", {self.threads} threads" if self.threads > 1 else ", 1 thread"
-        return f"{'milliseconds a call' if self.word == 'latency' else 'examples a second'}, {many}, {where}{threads}"
+        if self.word == "throughput":
+            return f"examples a second in batches of {self.batch}, {where}{threads}"
+        return f"milliseconds per {f'batch of {self.batch}' if self.batch > 1 else 'example'}, {where}{threads}"
 
     def measure(self, deployed: Deployed, bench: Bench) -> Measurement:
         record = bench.time(deployed, self.backend, threads=self.threads, batch=self.batch)

@@ -19,6 +19,7 @@ from ..objectives import (
     conditions_of,
     fit_latency,
     hardware,
+    joined,
     timed,
 )
 from ..spaces import Architecture
@@ -50,15 +51,19 @@ class StoreBench:
         return data_of(self.definition, "cpu")
 
     def time(self, deployed: Deployed, backend: str = "", *, threads: int | None = None, batch: int = 1) -> Latency:
-        """See ``Bench``. A record that stayed noisy is measured again, and so is a network of the user's own code."""
+        """See ``Bench``. A record that is not settled yet is measured again, and then is both; a network of the user's
+        own code is measured each time.
+        """
         conditions = conditions_of(deployed, backend, threads=threads or self.definition.threads, batch=batch)
         known = self._known(deployed.architecture, conditions)
-        if known is not None and not known.noisy:
+        if known is not None and known.settled:
             return known
         latency = timed(deployed, conditions, self.clock(conditions))
         self._measured += 1
+        if known is not None:
+            latency = joined(known, latency)
         self.keep(deployed.architecture, latency)
-        return latency if known is None or latency.noise <= known.noise else known
+        return latency
 
     def keep(self, architecture: Architecture, latency: Latency) -> None:
         """Into the store, for this and any other study on it."""

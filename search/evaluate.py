@@ -82,7 +82,7 @@ def evaluate(
         deployed, judged = _judged(network, candidate, data, [o.name for o in asked if isinstance(o, Quality)])
         found = early | {name: Measurement(value) for name, value in judged.items()}
         for objective in asked:
-            if objective.name not in found:
+            if objective.name not in found or objective.clock:  # read at a second moment, it repeats better
                 found[objective.name] = _measured(objective, deployed, candidate, bench)
     return Result(deployed, {name: found[name] for name in objectives}, time.perf_counter() - began)
 

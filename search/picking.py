@@ -34,7 +34,8 @@ def pick(study: "Study", which: str | int | None, named: Mapping[str, float], wi
         ended = study.trials
         wanted = f" and holds {' and '.join(definition.constraints)}" if definition.constraints else ""
         raise StudyError(
-            f"the study {study.name!r} has nothing to pick from: of {len(ended)} trials that ended none succeeded{wanted}"
+            f"the study {study.name!r} has nothing to pick from: of {len(ended)} trials that ended none "
+            f"succeeded{wanted}"
         )
     values = [trial.values for trial in front]
     if which == "knee":

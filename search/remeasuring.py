@@ -51,7 +51,7 @@ def _remeasure(study: "Study", objective: Timed, trials: "Sequence[Trial]") -> N
     networks = {(trial.architecture.key, trial.candidate.precision): trial for trial in trials}
     with cpu_threads(threads):
         deployed = {key: _deployed(trial) for key, trial in networks.items()}
-        timings = [timing(one, objective.backend, objective.batch, threads) for one in deployed.values()]
+        timings = [timing(one, objective.backend, batch=objective.batch, threads=threads) for one in deployed.values()]
         clock = bench.clock(timings[0].conditions)
         latencies = dict(zip(networks, measure_latencies(timings, clock, seconds=SECONDS), strict=True))
     for key, latency in latencies.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ..errors import StoreError, StudyError
-from ..objectives import Deployed, OnnxNetwork, Quality, is_cost, objective_of, quality
+from ..objectives import COSTS, Deployed, OnnxNetwork, Quality, is_cost, objective_of, quality
 from ..spaces import Architecture, Candidate, build
 from ..spaces.architecture import Json
 from ..storage import CurvePoint, Evaluation
@@ -54,7 +54,8 @@ class Trial:
             name: value for name, value in self.evaluation.values.items() if not _is_test(name, self.evaluation.values)
         }
         names = [name for name in dict.fromkeys((*self.study.definition.measures, *measured)) if name in measured]
-        names.sort(key=lambda name: (is_cost(name), objective_of(name).clock))
+        order = {name: place for place, name in enumerate(COSTS)}
+        names.sort(key=lambda name: (is_cost(name), order.get(name, len(order)) if is_cost(name) else 0))
         return {name: measured[name] for name in names}
 
     @property

@@ -23,8 +23,8 @@ class LatencyRecord:
     """A latency of one network, as plain data. Times in milliseconds, ``seconds`` is what measuring took.
 
     noise: relative standard error. samples: as the clock said, kept as 32-bit floats. together: networks in the same
-    interleaved run, which ``run`` names. backend to precision: the conditions; records of equal ones compare. host: the
-    machine that measured. measured: when.
+    interleaved run, which ``run`` names. sittings: how often it was measured, apart in time. backend to precision: the
+    conditions; records of equal ones compare. host: the machine that measured. measured: when.
     """
 
     latency_ms: float
@@ -45,6 +45,7 @@ class LatencyRecord:
     threads: int
     batch: int
     precision: str
+    sittings: int = 1
     measured: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -70,10 +71,11 @@ def row_of(architecture_key: str, record: LatencyRecord) -> LatencyRow:
 def replacement(architecture_key: str, record: LatencyRecord) -> Update:
     """Put a record in the place of that of the same network and conditions.
 
-    That one stays if it is less noisy, unless the new one was measured together with others: such figures compare
-    with each other. One statement, so that whoever comes at the same time decides on what is there.
+    That one stays if it is less noisy, unless the new one was measured in more sittings, or together with others: such
+    figures compare with each other. One statement, so that whoever comes at the same time decides on what is there.
     """
-    better = true() if record.together > 1 else LatencyRow.noise >= record.noise
+    fewer = LatencyRow.sittings < record.sittings
+    better = true() if record.together > 1 else fewer | (LatencyRow.noise >= record.noise)
     conditions = same_conditions(
         backend=record.backend,
         version=record.version,

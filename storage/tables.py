@@ -148,4 +148,5 @@ class LatencyRow(Base):
     together: Mapped[int]
     run: Mapped[str] = mapped_column(String(64))
     host: Mapped[str] = mapped_column(String(256))
+    sittings: Mapped[int]
     measured: Mapped[datetime]

@@ -72,7 +72,7 @@ def test_directions_and_kinds() -> None:
     assert {name for name, cost in COSTS.items() if cost.direction == "maximize"} == {"throughput"}
     assert all(is_cost(f"latency:{word}") and is_cost(f"throughput:{word}") for word in BACKENDS)
     assert not is_cost("accuracy")
-    assert objective_of("throughput").unit.startswith("examples a second, batches of 64")
+    assert objective_of("throughput").unit.startswith("examples a second in batches of 64")
 
 
 def test_own_objectives_are_named_and_read_back() -> None:
