@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import paretonas as pn
-from paretonas.objectives import COSTS, Deployed, as_task, quality, train
+from paretonas.objectives import COUNTED, Deployed, as_task, quality, train
 from paretonas.spaces import Network, example_input
 
 Key = TypeVar("Key", bound=Hashable)
@@ -135,12 +135,12 @@ def sample(
     deployed: Deployed, setting: Setting | None, latency: float | None = None, to_eager: float | None = None
 ) -> Sample:
     """Count a network as it is deployed, and judge it if it was trained."""
-    size = COSTS["size_bytes"].measure(deployed, None)
+    size = COUNTED["size_bytes"].count(deployed)
     return Sample(
-        parameters=int(COSTS["parameters"].measure(deployed, None).value),
-        nonzero=int(COSTS["nonzero_parameters"].measure(deployed, None).value),
+        parameters=int(COUNTED["parameters"].count(deployed).value),
+        nonzero=int(COUNTED["nonzero_parameters"].count(deployed).value),
         weight_bytes=int(size.value),
-        file_bytes=int(size.detail["file_bytes"]),
+        file_bytes=int(COUNTED["file_bytes"].count(deployed).value),
         accuracy=None if setting is None else setting.accuracy(deployed.answering),
         latency=latency,
         to_eager=to_eager,

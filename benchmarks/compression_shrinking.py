@@ -20,7 +20,7 @@ from compression_setup import (  # type: ignore[import-not-found]
 
 import paretonas as pn
 from paretonas.objectives import (
-    COSTS,
+    COUNTED,
     Deployed,
     Lesson,
     Teacher,
@@ -96,7 +96,7 @@ def check_size(network: Network, target: pn.Architecture) -> None:
     """The measured parameters are those that the pruned architecture says, exactly."""
     with torch.device("meta"):
         said = sum(parameter.numel() for parameter in pn.build(target).parameters())
-    measured = COSTS["parameters"].measure(Deployed(network, target), None).value
+    measured = COUNTED["parameters"].count(Deployed(network, target)).value
     assert network.architecture == target
     assert measured == said, f"{target} says {said} parameters, {measured} were measured"
 

@@ -54,7 +54,8 @@ def side_paretonas() -> dict[str, float]:
         return run
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    bench.timed, bench.calibrate = watched(bench.timed), watched(bench.calibrate)
+    for name in ("timed", "calibrate"):
+        setattr(bench, name, watched(getattr(bench, name)))
     began = time.perf_counter()
     study = pn.create_study("digits-conv", space=pn.ConvSpace())
     study.assist(n_trials=30, show_progress=False)  # optimize() in two parts

@@ -67,21 +67,22 @@ def size_bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in _saved(network).values())
 
 
-def file_bytes(network: nn.Module) -> int:
-    """Bytes of these tensors as a safetensors file; nothing is written.
+def file_bytes(network: nn.Module, metadata: Mapping[str, str] | None = None) -> int:
+    """Bytes of a network's tensors as a safetensors file with these metadata; nothing is written.
 
     The file is eight bytes, a header of JSON filled up with blanks to a multiple of eight, and the tensors
-    (https://huggingface.co/docs/safetensors).
+    (https://huggingface.co/docs/safetensors), one that has two names twice.
     """
-    tensors = _saved(network)
-    header = len(_header(tensors).encode())
+    tensors = _tensors(network)
+    header = len(_header(tensors, metadata).encode())
     return 8 + header + -header % 8 + sum(tensor.nbytes for tensor in tensors.values())
 
 
-def _header(tensors: Mapping[str, Tensor]) -> str:
-    """Name, type, shape and place of each tensor: the widest types first, then by name."""
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None) -> str:
+    """The metadata, if any; name, type, shape and place of each tensor: the widest types first, then by name."""
     order = list(_TYPES)
-    described, begin = {}, 0
+    described: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    begin = 0
     for name, tensor in sorted(tensors.items(), key=lambda named: (order.index(named[1].dtype), named[0])):
         end = begin + tensor.nbytes
         described[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
@@ -91,9 +92,13 @@ def _header(tensors: Mapping[str, Tensor]) -> str:
 
 def _saved(network: nn.Module) -> dict[str, Tensor]:
     """The tensors of the state dict, each under its first name."""
-    tensors = {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}
+    tensors = _tensors(network)
     first: dict[tuple[object, ...], str] = {}
     for name, tensor in tensors.items():
         where = (tensor.untyped_storage(), tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
         first.setdefault(where, name)
     return {name: tensors[name] for name in first.values()}
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in network.state_dict().items() if isinstance(tensor, Tensor)}

@@ -26,13 +26,13 @@ from ..errors import CandidateFailed
 from ..spaces.architecture import Json
 from .lane import measuring
 from .reference import references
-from .rounds import MOST_ROUNDS, ROUNDS, Block, Series, series_of, warm_up
+from .rounds import ENOUGH, MOST_ROUNDS, ROUNDS, Block, Series, series_of, warm_up
 
 NOISY = 0.03  # relative standard error from which a measurement is to be repeated
 SECONDS = 0.5  # that a network is sampled in one sitting, at most
 MOST_SITTINGS = 5  # of a network that stays noisy
 MOST_SAMPLES = 5000  # that a record keeps
-CALIBRATION_SECONDS = 1.5  # of the reference networks, once for a kind of host
+CALIBRATION_SECONDS = 1.0  # of the reference networks, once for a kind of host
 
 Runner = Callable[[], float]
 """One forward pass of one batch; returns milliseconds."""
@@ -119,7 +119,7 @@ class Timing:
 
 
 def calibrate(device: str, threads: int) -> Clock:
-    """Time the reference networks on this host, on ``cpu`` or ``cuda``. Takes a second and a half."""
+    """Time the reference networks on this host, on ``cpu`` or ``cuda``. Takes a second."""
     with measuring(), cpu_threads(threads), torch.inference_mode():
         blocks = [Block(runner) for runner in references(device)]
         warm = [warm_up(block.runner) for block in blocks]
@@ -134,7 +134,9 @@ def calibrate(device: str, threads: int) -> Clock:
     return Clock(hardware, torch.__version__, threads, device, platform.node(), small_ms, large_ms)
 
 
-def measure(timings: Sequence[Timing], clock: Clock, *, seconds: float = SECONDS) -> list[Latency]:
+def measure(
+    timings: Sequence[Timing], clock: Clock, *, seconds: float = SECONDS, noise: float = ENOUGH
+) -> list[Latency]:
     """Time networks in one interleaved run, so that their latencies compare as well as they can.
 
     Each is sampled until its noise is small enough, or for ``seconds``. One run at a time goes on a host, whichever
@@ -149,7 +151,7 @@ def measure(timings: Sequence[Timing], clock: Clock, *, seconds: float = SECONDS
         while going:
             for series in going:
                 series.go_on()
-            going = [series for series in going if not series.done(seconds)]
+            going = [series for series in going if not series.done(seconds, noise)]
     return [_latency(*pair, clock, run, len(every)) for pair in zip(timings, every, strict=True)]
 
 

@@ -1,5 +1,6 @@
 """What a study optimises: each objective by name, with its unit, direction and way of measuring."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
@@ -138,7 +139,10 @@ def _size_bytes(deployed: Deployed) -> Measurement:
 
 
 def _file_bytes(deployed: Deployed) -> Measurement:
-    return Measurement(costs.file_bytes(deployed.network) if not deployed.quantized else deployed.quantized.file_bytes)
+    if deployed.quantized is not None:
+        return Measurement(deployed.quantized.file_bytes)
+    described = json.dumps(deployed.architecture.to_json())  # as the export has it
+    return Measurement(costs.file_bytes(deployed.network, {"architecture": described}))
 
 
 COUNTED: dict[str, Counted] = {

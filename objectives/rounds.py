@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-ENOUGH = 0.02  # noise that sampling ends at ...
-ROUNDS = 50  # ... after so many rounds at least ...
+ENOUGH = 0.03  # noise that sampling ends at, unless less is wished ...
+ROUNDS = 60  # ... after so many rounds at least ...
 MOST_ROUNDS = 5000
 CHUNKS = 8  # of a run, whose scatter is the noise
 LEAST_MS = 40.0  # ... and so many milliseconds
 WARM_UP = 5  # calls ...
 WARM_UP_SECONDS = 0.1  # ... that end after this time, but for the first three
 LOWEST = 0.25  # share of the samples that counts
+HALF = 2  # as many samples of a reference as of the network add half of the noise, as there are two of them
 RAREST = 20  # rounds between two samples of a reference, at most
 
 
@@ -75,7 +76,7 @@ class Series:
     def go_on(self) -> None:
         """Some more rounds, or one of a slow network."""
         began = now = time.monotonic()
-        for _ in range(ROUNDS // 5):
+        for _ in range(ROUNDS // 6):
             for block in (self.small, self.large, self.network):
                 block.sample(self.rounds)
             self.rounds += 1
@@ -104,12 +105,12 @@ class Series:
             ratios.append(network / math.sqrt(small * large))
         return ratios
 
-    def done(self, seconds: float) -> bool:
+    def done(self, seconds: float, enough: float) -> bool:
         if self.rounds >= MOST_ROUNDS or (self.seconds >= seconds and self.rounds >= CHUNKS):
             return True
         if self.rounds < ROUNDS or self.seconds * 1e3 < LEAST_MS:
             return False
-        return self.noise() <= ENOUGH
+        return self.noise() <= enough
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def series_of(runner: Callable[[], float], references: tuple[Callable[[], float]
     """
     own, *ones = (warm_up(each) for each in (runner, *references))
     small, large = (
-        Block(each, max(1, round(own.ms / one.ms)), min(RAREST, max(1, round(one.ms / own.ms))))
+        Block(each, max(1, round(own.ms / one.ms)), min(RAREST, HALF * max(1, round(one.ms / own.ms))))
         for each, one in zip(references, ones, strict=True)
     )
     return Series(Block(runner), small, large, own.calls, single and all(one.computed for one in (own, *ones)))

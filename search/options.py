@@ -30,7 +30,9 @@ OnLostDevice = Annotated[
     str, typer.Option(help="If a device vanishes: stop, or wait until it is back. The trial in hand is put back.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-MaxLatency = Annotated[float | None, typer.Option(help="At most so many milliseconds per example.", metavar="MS")]
+MaxLatency = Annotated[
+    float | None, typer.Option(help="At most so many milliseconds, of the latency that is measured.", metavar="MS")
+]
 MaxParameters = Annotated[float | None, typer.Option(help="At most so many trainable numbers.", metavar="COUNT")]
 MaxMacs = Annotated[float | None, typer.Option(help="At most so many multiply-accumulates.", metavar="COUNT")]
 MinAccuracy = Annotated[float | None, typer.Option(help="At least this share, 0 to 1, of validation.", metavar="SHARE")]

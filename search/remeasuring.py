@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 NOISE = 0.05  # by so much a time may have been too long
 SECONDS = 0.3  # for each network, at most
+PRECISE = 0.02  # noise that is small enough
 
 
 def remeasure_front(study: "Study", *, again: bool) -> None:
@@ -53,7 +54,7 @@ def _remeasure(study: "Study", objective: Timed, trials: "Sequence[Trial]") -> N
         deployed = {key: _deployed(trial) for key, trial in networks.items()}
         timings = [timing(one, objective.backend, batch=objective.batch, threads=threads) for one in deployed.values()]
         clock = bench.clock(timings[0].conditions)
-        latencies = dict(zip(networks, measure_latencies(timings, clock, seconds=SECONDS), strict=True))
+        latencies = dict(zip(networks, measure_latencies(timings, clock, seconds=SECONDS, noise=PRECISE), strict=True))
     for key, latency in latencies.items():
         bench.keep(deployed[key].architecture, latency)
     for trial in trials:

@@ -107,8 +107,9 @@ def test_what_is_known_late_keeps_off_the_front(url: str) -> None:
 
 def test_the_sampler_learns_from_refusals(url: str) -> None:
     """Of the later proposals far fewer are refused than of the first ten, which are random."""
-    study = pn.create_study("s", space=SPACE, objectives=COUNTED, constraints=["parameters <= 700"], storage=url)
-    study.optimize(24, show_progress=False)
+    space = pn.MLPSpace(layers=(1, 2), widths=list(range(4, 128, 4)), pruning=0.0, training=BRIEF)
+    study = pn.create_study("s", space=space, objectives=COUNTED, constraints=["parameters <= 2500"], storage=url)
+    study.optimize(20, show_progress=False)
     told = [trial.state is TrialState.PRUNED for trial in study.optuna.get_trials()]
     first, later = told[:10], told[10:]
     assert sum(first) >= 3

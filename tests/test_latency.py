@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Thread
 
 import numpy as np
@@ -26,6 +27,7 @@ from paretonas.objectives.latency import (
     Timing,
     calibrate,
     cpu_model,
+    joined,
     measure,
 )
 from paretonas.objectives.reference import references, runner_of
@@ -85,7 +87,7 @@ def test_the_record_says_how_it_was_measured(clock: Clock) -> None:
     assert len(record.samples) >= ROUNDS / 2
     assert 0 < min(record.samples) <= record.p10_ms <= record.median_ms <= record.p90_ms <= max(record.samples)
     assert (record.median_ms, record.conditions) == (np.median(record.samples), CONDITIONS)
-    assert (record.together, record.input_shape, record.warm_up) == (1, (1, 16, 16), 10)
+    assert (record.together, record.input_shape, record.warm_up) == (1, (1, 16, 16), 5)
     assert record.seconds > sum(record.samples) / 1e3
     assert record.latency_ms > 0
     assert len(record.run) == 16
@@ -322,3 +324,36 @@ def test_it_waits_for_its_turn(clock: Clock, what: str) -> None:
         assert ended == []
     thread.join(timeout=60)
     assert ended
+
+
+# sittings
+
+
+def said(record: Latency, latency_ms: float, noise: float, sittings: int = 1) -> Latency:
+    """The record with other figures."""
+    return replace(record, latency_ms=latency_ms, noise=noise, sittings=sittings)
+
+
+def test_sittings_are_joined_to_their_mean(clock: Clock) -> None:
+    """Weighted by how many they are; the samples of all stay, and the noise is not below what they differ by."""
+    record = measured(SMALL, clock)
+    near = joined(said(record, 1.0, 0.02), said(record, 1.0, 0.02))
+    assert (near.latency_ms, near.sittings) == (1.0, 2)
+    assert near.noise == pytest.approx(0.02 / math.sqrt(2))
+    assert near.samples == record.samples * 2
+    assert near.seconds == pytest.approx(2 * record.seconds)
+    far = joined(said(record, 1.0, 0.0), said(record, 1.2, 0.0))
+    assert far.latency_ms == pytest.approx(1.1)
+    assert far.noise == pytest.approx(0.1 / 1.1)  # the standard error of two values
+    third = joined(far, said(record, 1.4, 0.0))
+    assert third.latency_ms == pytest.approx(1.2)
+    assert third.sittings == 3
+
+
+def test_a_latency_settles(clock: Clock) -> None:
+    """In two sittings or together with others, unless it is noisy; and at last in any case."""
+    record = measured(SMALL, clock)
+    quiet, noisy = NOISY / 2, NOISY * 2
+    assert [said(record, 1.0, quiet, sittings).settled for sittings in (1, 2, 5)] == [False, True, True]
+    assert [said(record, 1.0, noisy, sittings).settled for sittings in (1, 2, 5)] == [False, False, True]
+    assert replace(said(record, 1.0, quiet), together=2).settled

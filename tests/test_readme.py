@@ -51,7 +51,7 @@ def commands(text: str, cli: Cli) -> str:
 
 def test_every_block_is_run() -> None:
     """A new block in the README needs a test here."""
-    assert len(BLOCKS) == 13
+    assert len(BLOCKS) == 15
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,22 @@ def test_an_own_module_is_compressed(tmp_path: Path) -> None:
     out = run([sys.executable, "-c", script], tmp_path)
     assert "latency:onnxruntime" in out
     assert out.rstrip().endswith("True")
+
+
+def test_a_search_within_a_bound(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large is refused, and the conditions of the times stand under the front."""
+    monkeypatch.chdir(tmp_path)
+    out = commands(block("sh", "--constraint"), cli)
+    assert "parameters <= 10000 is wanted" in out
+    assert "latency:onnxruntime: onnxruntime " in out
+
+
+def test_an_objective_of_the_readers_own(tmp_path: Path) -> None:
+    """The class of the README is measured for each candidate."""
+    script = (
+        block("python", "class Energy") + "\nprint([t.values['__main__:Energy,watts=2.5'] > 0 for t in study.trials])"
+    )
+    assert run([sys.executable, "-c", script], tmp_path).rstrip().endswith("[True, True, True]")
 
 
 def test_data_and_spaces_can_be_looked_at(cli: Cli) -> None:

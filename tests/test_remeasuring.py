@@ -1,5 +1,6 @@
 """The front is timed again in one run, and a device that vanishes loses nothing."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -10,7 +11,6 @@ from own_objectives import OnBoard
 
 import paretonas as pn
 from paretonas.errors import StudyError
-from paretonas.search import worker
 from paretonas.search.remeasuring import near_front
 
 BRIEF = pn.TrainingSpace(epochs=1, finetune_epochs=0)
@@ -87,7 +87,7 @@ def test_a_lost_device_stops_the_study_and_loses_nothing(url: str, tmp_path: Pat
 def test_a_lost_device_can_be_waited_for(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice as long each time; back in time the study ends as if nothing had been, else it stops."""
     waits: list[float] = []
-    monkeypatch.setattr(worker.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     gone = tmp_path / "gone"
     gone.write_text("3")
     study = pn.create_study("s", space=SPACE, objectives=["accuracy", OnBoard(str(gone))], storage=url)
