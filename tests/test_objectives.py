@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from subprocess import Popen
 
 import pytest
@@ -13,6 +14,7 @@ import paretonas as pn
 from paretonas import own
 from paretonas.errors import UntrustedCode, UsageError
 from paretonas.objectives import BACKENDS, COSTS, is_cost, objective_of, own_names, split_names
+from paretonas.search.bench import StoreBench
 
 CONDITIONS = ("backend", "version", "hardware", "threads", "batch", "precision")
 BRIEF = pn.TrainingSpace(epochs=1, finetune_epochs=0)
@@ -139,22 +141,30 @@ def test_a_study_on_two_backends(url: str) -> None:
     assert study.pick(max_latency_ms=1000).number in {trial.number for trial in study.trials}
 
 
-def test_a_latency_is_measured_once_for_all_studies_on_a_store(url: str) -> None:
-    """A second study that proposes the same networks, trained otherwise, takes the records of the first."""
-    space = pn.MLPSpace(layers=1, widths=[4, 8], activations="relu", pruning=0.0, training=BRIEF)
-    other = space.replace_training(epochs=2)
-    first = pn.create_study("first", space=space, objectives=["accuracy", "latency_ms"], storage=url)
-    first.optimize(2, show_progress=False)
-    second = pn.create_study("second", space=other, objectives=["accuracy", "latency_ms"], storage=url)
-    second.optimize(2, show_progress=False)
-    runs = [
-        {trial.architecture.key: trial.evaluation.details["latency_ms"]["run"] for trial in study.trials}
-        for study in (first, second)
-    ]
-    assert runs[0] == runs[1]
-    for trial in first.trials:  # before and after training
+def test_a_settled_latency_is_taken_from_the_store(url: str) -> None:
+    """Whatever study measured it; one that is not settled gets one sitting more, which the store keeps."""
+    study = pn.create_study("s", space=SPACE, objectives=["accuracy", "latency_ms"], storage=url)
+    bench = StoreBench(study.store, study.definition)
+    architecture = SPACE.sample(bench.data.spec, seed=0).deployed
+    deployed = pn.Deployed(pn.build(architecture, seed=0).eval(), architecture)
+    first = bench.time(deployed)
+    assert first.sittings == 1
+    second = bench.time(deployed)
+    assert second.sittings == 2
+    assert len(second.samples) > len(first.samples)
+    bench.keep(architecture, replace(second, latency_ms=7.5, noise=0.01, sittings=3, run="of another study"))
+    other = pn.create_study("other", space=SPACE, objectives=["accuracy", "throughput"], storage=url)
+    again = StoreBench(other.store, other.definition).time(deployed)
+    assert (again.latency_ms, again.run) == (7.5, "of another study")
+
+
+def test_a_network_is_timed_before_and_after_its_training(url: str) -> None:
+    """The record that a trial's figure comes from has two sittings or more, or is of the front's run."""
+    study = pn.create_study("s", space=SPACE, objectives=["accuracy", "latency_ms"], storage=url)
+    study.optimize(2, show_progress=False)
+    for trial in study.trials:
         detail = trial.evaluation.details["latency_ms"]
-        record = first.store.latency(trial.architecture.key, **{name: detail[name] for name in CONDITIONS})
+        record = study.store.latency(trial.architecture.key, **{name: detail[name] for name in CONDITIONS})
         assert record is not None
         assert record.together > 1 or record.sittings > 1
-        assert len(record.samples) == detail["samples"]
+        assert record.latency_ms == trial.values["latency_ms"]
