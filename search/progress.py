@@ -81,7 +81,7 @@ class Progress:
             ]
         if self._failed:
             parts.append(f"failed {self._failed}")
-        if refused := self._study.store.refused(self._study.id):
+        if self._study.definition.constraints and (refused := self._study.store.refused(self._study.id)):
             parts.append(f"refused {refused}")
         return " · ".join(part for part in parts if part)
 

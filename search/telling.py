@@ -76,9 +76,12 @@ def check_hopeful(study: "Study") -> None:
 
 def check_possible(study: "Study") -> None:
     """Raise StudyError if candidates enough were refused and none was not."""
-    begun = study.store.evaluations(study.id)
+    store = study.store
+    if store.refused(study.id) < IMPOSSIBLE_AFTER or store.finished_ids(study.id):
+        return
+    begun = store.evaluations(study.id)
     refused = [evaluation for evaluation in begun if evaluation.state == "refused"]
-    if len(refused) < IMPOSSIBLE_AFTER or len(refused) < len(begun):
+    if len(refused) < len(begun):  # another worker has one that was not
         return
     nearest = []
     for bound in study.definition.bounds:
