@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..errors import ParetonasError, UsageError, one_of
+from ..errors import ParetonasError, UsageError
 from ..objectives import BACKENDS, COSTS, METRICS, TASKS, as_task, split_names
 from ..spaces import SPACES
 from . import compress_command, looking, reshape_commands
@@ -172,7 +172,7 @@ def run(
             timeout=asked.timeout,
             workers=asked.workers,
             show_progress=show,
-            on_lost_device=_lost(on_lost_device),
+            on_lost_device=on_lost_device,
         )
     print_front(opened, as_json=as_json)
 
@@ -191,7 +191,7 @@ def worker(
     """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
     with _progressing(opened, trials, quiet=quiet) as show:
-        opened.assist(trials, timeout=timeout, show_progress=show, on_lost_device=_lost(on_lost_device))
+        opened.optimize(trials, timeout=timeout, show_progress=show, on_lost_device=on_lost_device, remeasure=False)
 
 
 @app.command()
@@ -335,8 +335,3 @@ def _progressing(study: Study, trials: int, *, quiet: bool) -> Iterator[bool]:
         yield not quiet and before < trials
     except KeyboardInterrupt:
         _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)
-
-
-def _lost(word: str) -> Literal["stop", "wait"]:
-    one_of("--on-lost-device", word, ("stop", "wait"))
-    return "wait" if word == "wait" else "stop"

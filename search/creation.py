@@ -97,7 +97,7 @@ def _completed(asked: Definition, store: "Store") -> Definition:
     fingerprint = asked.task.fingerprint()  # before the data are read: if they change meanwhile, a worker sees it
     data = load_data(asked.task, fingerprint=fingerprint)
     objectives = asked.objectives or (*default_metrics(data), *DEFAULT_COSTS)
-    check_objectives((*objectives, *measures_of(asked.constraints)), data)
+    check_objectives((*objectives, *asked.measures), data)
     _check_fit(asked, data)
     if asked.teacher:
         from .teacher import check_teacher_of

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from .. import own
 from ..errors import StudyError, UsageError, one_of
-from ..objectives import COSTS, LATENCY, Objective, Task, as_task, is_cost, objective_of
+from ..objectives import COSTS, LATENCY, Objective, Task, Timed, as_task, is_cost, objective_of
 from ..spaces import Space, space_from_json, space_to_json
 from ..spaces.architecture import Json
 from ..spaces.candidate import FIRST_RATE
@@ -92,7 +92,10 @@ class Definition:
     @property
     def latency(self) -> str:
         """The latency that the study means: the first one that it measures, or the usual one."""
-        return next((name for name in self.measures if name.startswith("latency")), LATENCY)
+        times = (
+            each for each in map(objective_of, self.measures) if isinstance(each, Timed) and each.word == "latency"
+        )
+        return next((each.name for each in times), LATENCY)
 
     def to_json(self) -> Json:
         return {

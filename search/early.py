@@ -1,6 +1,6 @@
 """What is known of a candidate before it is trained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..errors import Refused
 from ..objectives import Bench, Counted, Deployed, Measurement, Objective, Timed, objective_of, on_meta
@@ -19,7 +19,7 @@ def is_early(objective: Objective, candidate: Candidate) -> bool:
 
 
 def measured_early(
-    candidate: Candidate, objectives: Iterable[Objective], bench: Bench, constraints: Iterable[Constraint] = ()
+    candidate: Candidate, objectives: Iterable[Objective], bench: Bench, constraints: Sequence[Constraint] = ()
 ) -> dict[str, Measurement]:
     """What follows from the architecture, by objective; what is counted comes before what is timed.
 

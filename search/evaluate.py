@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -53,7 +53,7 @@ def evaluate(
     seed: int,
     device: str = "cpu",
     bench: Bench | None = None,
-    constraints: Iterable[Constraint] = (),
+    constraints: Sequence[Constraint] = (),
     teacher: Teacher | None = None,
     start: nn.Module | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +27,8 @@ Trust = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Timeout = Annotated[float | None, typer.Option(help="Begin no candidate after so many seconds.", min=0)]
 OnLostDevice = Annotated[
-    str, typer.Option(help="If a device vanishes: stop, or wait until it is back. The trial in hand is put back.")
+    Literal["stop", "wait"],
+    typer.Option(help="If a device vanishes: stop, or wait until it is back. The trial in hand is put back."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 MaxLatency = Annotated[

@@ -88,37 +88,16 @@ class Study:
         workers: int = 1,
         show_progress: bool = True,
         on_lost_device: Literal["stop", "wait"] = "stop",
+        remeasure: bool = True,
     ) -> None:
         """Search until the study has ``n_trials`` evaluated candidates in all, or ``timeout`` seconds have passed.
 
         The number is the study's total, so the same line after an interruption goes on to what was asked, and after
         the end does nothing. No new candidate begins after the timeout; the last one finishes. workers: processes on
         this machine, each with the study's threads. Ctrl-C keeps the trial in hand for retry. on_lost_device: if a
-        device vanishes, the trial in hand is kept for retry, and the study stops or waits for the device. At the end
-        the front is timed again.
+        device vanishes, the trial in hand is kept for retry, and the study stops or waits for the device.
+        remeasure: whether the front is timed again at the end; not by a process that helps another one.
         """
-        self._search(n_trials, timeout, workers, show_progress, on_lost_device)
-        self.remeasure_front()
-
-    def assist(
-        self,
-        n_trials: int | None = None,
-        *,
-        timeout: float | None = None,
-        show_progress: bool = True,
-        on_lost_device: Literal["stop", "wait"] = "stop",
-    ) -> None:
-        """As ``optimize`` with one worker, for a study that another process began and will end."""
-        self._search(n_trials, timeout, 1, show_progress, on_lost_device)
-
-    def _search(
-        self,
-        n_trials: int | None,
-        timeout: float | None,
-        workers: int,
-        show_progress: bool,  # noqa: FBT001 - the public methods name it
-        on_lost_device: Literal["stop", "wait"],
-    ) -> None:
         from .progress import Progress
         from .recovery import recover
         from .worker import work
@@ -146,6 +125,8 @@ class Study:
                         on_tick=progress.refresh,
                         on_lost_device=on_lost_device,
                     )
+            if remeasure:
+                self.remeasure_front()
 
     def remeasure_front(self, *, again: bool = False) -> None:
         """Time the points of the front, and those that a little noise keeps off it, again and together.
