@@ -11,7 +11,8 @@ ParetonasError
 ├── ExportError              a folder cannot take the exported network, or the export does not agree
 ├── DeviceLost               what a candidate runs on is gone; the candidate is kept for retry
 └── CandidateFailed          one candidate could not be trained; the study goes on
-    └── Refused              it violates a constraint by what is known before training
+    ├── Refused              what is known before training is enough: it violates a constraint, or cannot add anything
+    └── Stopped              its training was stopped, because it is not expected to add anything
 
 A message says the rule, what came, where, and what to do.
 """
@@ -75,10 +76,22 @@ class CandidateFailed(ParetonasError):
 
 
 class Refused(CandidateFailed):
-    """A candidate violates a constraint by what is known before it is trained. known: that, by measure."""
+    """A candidate is not trained, because of what is known before.
+
+    kind: ``infeasible`` if it violates a constraint, ``dominated`` if nothing that training could give would put it on
+    the front. known: the measurements there are, by measure.
+    """
+
+    def __init__(self, reason: str, known: Mapping[str, Any], *, kind: str = "infeasible") -> None:
+        super().__init__(kind, reason)
+        self.known = known
+
+
+class Stopped(CandidateFailed):
+    """A candidate's training was stopped early. known: the measurements there are, quality as it was then."""
 
     def __init__(self, reason: str, known: Mapping[str, Any]) -> None:
-        super().__init__("infeasible", reason)
+        super().__init__("stopped", reason)
         self.known = known
 
 

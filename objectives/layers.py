@@ -49,11 +49,8 @@ def _layers(network: Network) -> list[int]:
     architecture = network.architecture
     return [
         move.at
-        for move in possible_moves(architecture)
-        if move.kind == "remove_layer"
-        and any(
-            weight.dim() > 1 for weight in network.get_submodule(f"block{architecture.owner(move.at)}").parameters()
-        )
+        for move in possible_moves(architecture, ("remove_layer",))
+        if any(weight.dim() > 1 for weight in network.get_submodule(f"block{architecture.owner(move.at)}").parameters())
     ]
 
 

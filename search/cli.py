@@ -16,7 +16,9 @@ from ..errors import ParetonasError, UsageError
 from ..objectives import BACKENDS, COSTS, METRICS, TASKS, as_task, split_names
 from ..spaces import SPACES
 from . import compress_command, looking, reshape_commands
+from .creation import DEFAULT_SAMPLER, DEFAULT_STOPPING
 from .export import figures_of
+from .goals import STOPPINGS
 from .options import (
     PICKS,
     Artifacts,
@@ -30,6 +32,7 @@ from .options import (
     Storage,
     StudyName,
     Timeout,
+    TotalEpochs,
     Trust,
     Within,
     bounds_of,
@@ -37,7 +40,7 @@ from .options import (
 from .sampler import SAMPLERS
 from .showing import print_front, print_pick
 from .study import Study, load_study
-from .study_file import StudyFile
+from .study_file import TRIALS, StudyFile
 
 DEFAULTS = StudyFile()
 app = typer.Typer(
@@ -94,8 +97,14 @@ def run(
     ] = None,
     artifacts: Artifacts = None,
     trials: Annotated[
-        int | None, typer.Option(help=f"Candidates to have in the study in all.  [default: {DEFAULTS.trials}]", min=1)
+        int | None,
+        typer.Option(
+            help=f"Candidates to have in the study in all, those stopped early among them.  [default: {TRIALS}, or as "
+            "many as --total-epochs takes]",
+            min=1,
+        ),
     ] = None,
+    total_epochs: TotalEpochs = None,
     timeout: Timeout = None,
     workers: Annotated[
         int | None, typer.Option(help=f"Processes on this machine.  [default: {DEFAULTS.workers}]", min=1)
@@ -115,7 +124,17 @@ def run(
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help=f"What proposes candidates: {', '.join(SAMPLERS)}.  [default: {DEFAULTS.sampler}]"),
+        typer.Option(
+            help=f"What proposes candidates: {', '.join(SAMPLERS)}, or MODULE:NAME of your own.  [default: "
+            f"{DEFAULT_SAMPLER}]"
+        ),
+    ] = None,
+    stopping: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What stops candidates that cannot add to the front: {', '.join(STOPPINGS)}.  [default: "
+            f"{DEFAULT_STOPPING}]"
+        ),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help=f"Of proposals, weights and data order.  [default: {DEFAULTS.seed}]", min=0)
@@ -154,10 +173,12 @@ def run(
         storage=storage,
         artifacts=artifacts,
         trials=trials,
+        total_epochs=total_epochs,
         timeout=timeout,
         workers=workers,
         threads=threads,
         sampler=sampler,
+        stopping=stopping,
         seed=seed,
         device=device,
         teacher=teacher,
@@ -166,9 +187,10 @@ def run(
     if epochs is not None:
         asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
     opened = asked.create()
-    with _progressing(opened, asked.trials, quiet=quiet) as show:
+    with _progressing(opened, asked.n_trials, quiet=quiet) as show:
         opened.optimize(
-            asked.trials,
+            asked.n_trials,
+            n_epochs=asked.total_epochs,
             timeout=asked.timeout,
             workers=asked.workers,
             show_progress=show,
@@ -182,7 +204,8 @@ def worker(
     study: StudyName = None,
     storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
-    trials: Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)] = DEFAULTS.trials,
+    trials: Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)] = TRIALS,
+    total_epochs: TotalEpochs = None,
     timeout: Timeout = None,
     trust: Trust = None,
     on_lost_device: OnLostDevice = "stop",
@@ -191,7 +214,14 @@ def worker(
     """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
     with _progressing(opened, trials, quiet=quiet) as show:
-        opened.optimize(trials, timeout=timeout, show_progress=show, on_lost_device=on_lost_device, remeasure=False)
+        opened.optimize(
+            trials,
+            n_epochs=total_epochs,
+            timeout=timeout,
+            show_progress=show,
+            on_lost_device=on_lost_device,
+            remeasure=False,
+        )
 
 
 @app.command()
@@ -296,6 +326,7 @@ def dashboard(
 
 app.command()(reshape_commands.shrink)
 app.command()(reshape_commands.grow)
+app.command()(reshape_commands.train)
 app.command()(compress_command.compress)
 app.command()(looking.tasks)
 app.add_typer(looking.space)
@@ -326,12 +357,13 @@ def _say(message: str, colour: str) -> None:
 
 
 @contextmanager
-def _progressing(study: Study, trials: int, *, quiet: bool) -> Iterator[bool]:
+def _progressing(study: Study, trials: int | None, *, quiet: bool) -> Iterator[bool]:
     """Whether to show progress; says that there is nothing left to do, and what an interruption left."""
     before = len(study.store.finished_ids(study.id))
-    if before >= trials and not quiet:
+    enough = trials is not None and before >= trials
+    if enough and not quiet:
         print(f"{study.name} has {before} trials already; --trials with a larger number goes on", file=sys.stderr)
     try:
-        yield not quiet and before < trials
+        yield not quiet and not enough
     except KeyboardInterrupt:
         _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optuna.samplers import BaseSampler
+
 from .. import own
 from ..errors import InvalidSpace, StudyError, UsageError
 from ..objectives import (
@@ -22,6 +24,7 @@ from ..spaces import Architecture, Candidate, DataSpec, Space, Suggester, as_spa
 from .constraints import measures_of
 from .data import in_words, load_data
 from .definition import Definition, differences
+from .sampler import hold, sampler_name
 from .study import DEFAULT_STORAGE, Study, open_study
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from ..storage import Store
 
+DEFAULT_SAMPLER, DEFAULT_STOPPING = "ehvi", "forecast"
 DEFAULT_COSTS = ("parameters", LATENCY)  # beside the metrics that the data suggest
 SpaceLike = Space | dict[str, Any] | Callable[[Suggester, DataSpec], Architecture | Candidate]
 
@@ -42,7 +46,8 @@ def create_study(
     constraints: Sequence[str] = (),
     storage: str = DEFAULT_STORAGE,
     artifacts: str | Path | None = None,
-    sampler: str = "tpe",
+    sampler: str | BaseSampler | Callable[[int], BaseSampler] | None = None,
+    stopping: str | None = None,
     seed: int = 0,
     threads: int = 1,
     device: str = "cpu",
@@ -56,12 +61,15 @@ def create_study(
     latency_ms; your own is an object of a class of ``pn.Objective``. constraints: what a network has to hold, such as
     ``"parameters <= 50_000"`` or ``"latency:onnxruntime <= 0.5"``, of any figure that can be an objective; what is
     known before training is refused before it. storage: a database URL. artifacts: the folder for trained weights; by
-    default beside the SQLite file. sampler: ``tpe``, ``nsga2`` or ``random``. seed, threads, device, moves: see
-    ``Definition``. teacher: who candidates learn from, ``best`` (the best point so far), a trial of another study in
-    the store (``big:12``), or a function of the caller's own that gives a trained module, itself or by name; how much
-    they learn from it are the training's genes. Code of the caller's own that the space, the task, the objectives or
-    the teacher names is trusted. Raises StudyError if a study of that name has another definition, InvalidSpace if
-    nothing of the space fits the data.
+    default beside the SQLite file. sampler: what proposes candidates, ``ehvi`` by default; another word (``random``,
+    ``tpe``, ``tpe_multivariate``, ``nsga2``, ``nsga3``, ``gp``), a function of the caller's own that makes an Optuna
+    sampler of a seed, itself or by name, or such a sampler, to search in this process. stopping: what stops candidates
+    early, ``forecast`` by default, ``rungs`` or ``none``. seed, threads, device, moves: see ``Definition``. teacher:
+    who candidates learn from, ``best`` (the best point so far), a trial of another study in the store (``big:12``), or
+    a function of the caller's own that gives a trained module, itself or by name; how much they learn from it are the
+    training's genes. Code of the caller's own that the space, the task, the objectives, the sampler or the teacher
+    names is trusted. Raises StudyError if a study of that name has another definition, InvalidSpace if nothing of the
+    space fits the data.
     """
     from ..storage import Store
 
@@ -70,9 +78,11 @@ def create_study(
     space, task = as_space(space), as_task(task)
     teacher = own.named(teacher)
     given = tuple(one if isinstance(one, str) else one.name for one in objectives or ())
-    own.trust(own.names([space_to_json(space), task.to_json(), teacher]))
+    word = DEFAULT_SAMPLER if sampler is None else sampler_name(sampler)
+    own.trust(own.names([space_to_json(space), task.to_json(), teacher, word]))
     own.trust(own_names((*given, *measures_of(constraints))))
-    asked = Definition(space, task, given, sampler, seed, threads, device, teacher, moves, tuple(constraints))
+    rule = DEFAULT_STOPPING if stopping is None else stopping
+    asked = Definition(space, task, given, word, seed, threads, device, teacher, moves, tuple(constraints), rule)
     store = Store(storage, artifacts=artifacts)
     if store.definition(name) is None:
         complete = _completed(asked, store)
@@ -80,7 +90,13 @@ def create_study(
         store.add_study(name, complete.to_json())
     study = open_study(store, name)
     stored = study.definition
-    asked = replace(asked, objectives=asked.objectives or stored.objectives, fingerprint=stored.fingerprint)
+    asked = replace(
+        asked,
+        objectives=asked.objectives or stored.objectives,
+        sampler=stored.sampler if sampler is None else asked.sampler,
+        stopping=stored.stopping if stopping is None else asked.stopping,
+        fingerprint=stored.fingerprint,
+    )
     if (found := store.definition(name)) and found[1]["version"] < 3:  # when the rate was one for all
         asked = replace(asked, space=asked.space.replace_training(finetune_rate=stored.space.training.finetune_rate))
     changed = differences(stored.to_json(), asked.to_json())
@@ -89,6 +105,8 @@ def create_study(
             f"the study {name!r} exists with another definition: {'; '.join(changed)}: choose another name, or open it "
             "as it is with load_study"
         )
+    if isinstance(sampler, BaseSampler):
+        hold(study, sampler)
     return study
 
 

@@ -12,9 +12,10 @@ from ..spaces import Space, space_from_json, space_to_json
 from ..spaces.architecture import Json
 from ..spaces.candidate import FIRST_RATE
 from .constraints import Constraint, canonical
-from .sampler import SAMPLERS, WITH_MOVES
+from .goals import STOPPINGS
+from .sampler import WITH_MOVES, check_sampler
 
-VERSION = 4
+VERSION = 5
 BEST = "best"  # the teacher that is the most accurate point so far
 TRIAL = re.compile(r".+:\d+")  # the teacher that is a trial of another study
 RENAMED = {"onnx_latency_ms": "latency:onnxruntime"}  # objectives of versions up to 3
@@ -26,13 +27,14 @@ class Definition:
 
     objectives: by name, the first quality metric among them being the one that ``best`` means; () until the data that
     suggest them were read. seed: of the sampler, and of the weights and the data order of each candidate. threads: of
-    the CPU, for training and for latency alike; fixed, because another number of threads gives other roundings.
-    device: where candidates train; they are timed where their backend says. teacher: who candidates learn from: nobody
-    (""), the best point so far (``best``), a trial of another study in the same store (``study:12``), or what a
-    function of the user's own gives (``my.module:make_teacher``). moves: the share of the proposals that change a
-    trained network of the front, a layer less or more, or wider, instead of beginning anew. constraints: what a
-    candidate has to hold to be on the front, such as ``parameters <= 50000``. fingerprint: of the data when the study
-    was made.
+    the CPU, for training and for latency alike; fixed, because another number of threads gives other roundings. device:
+    where candidates train; they are timed where their backend says. teacher: who candidates learn from: nobody (""),
+    the best point so far (``best``), a trial of another study in the same store (``study:12``), or what a function of
+    the user's own gives (``my.module:make_teacher``). moves: the share of the proposals that change a trained network
+    of the front, a layer less or more, wider, narrower or a larger kernel, instead of beginning anew. constraints: what
+    a candidate has to hold to be on the front, such as ``parameters <= 50000``. stopping: how it is decided whether a
+    candidate is trained to its end: by a forecast of its learning curve (``forecast``), by its rank among others at the
+    same epoch (``rungs``), or always (``none``). fingerprint: of the data when the study was made.
     """
 
     space: Space
@@ -45,12 +47,14 @@ class Definition:
     teacher: str = ""
     moves: float = 0.0
     constraints: tuple[str, ...] = ()
+    stopping: str = "forecast"
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
         if type(self.seed) is not int or not 0 <= self.seed < 2**31:
             raise UsageError(f"a seed is a whole number from 0 and below 2**31, {self.seed!r} was given")
-        one_of("sampler", self.sampler, SAMPLERS)
+        check_sampler(self.sampler)
+        one_of("stopping rule", self.stopping, STOPPINGS)
         one_of("device", self.device, ("cpu", "cuda"))
         if self.threads < 1:
             raise UsageError(f"threads must be at least 1, {self.threads} was given")
@@ -63,7 +67,7 @@ class Definition:
             raise UsageError(f"moves is a share of the proposals, at least 0 and below 1, {self.moves!r} was given")
         if self.moves and self.sampler not in WITH_MOVES:
             raise UsageError(
-                f"moves go with the samplers {' and '.join(WITH_MOVES)}, which learn from single genes, "
+                f"moves go with the samplers {', '.join(WITH_MOVES)}, which need no genes of a trial or one at a time, "
                 f"{self.sampler!r} was given"
             )
         object.__setattr__(self, "objectives", tuple(objective_of(name).name for name in self.objectives))
@@ -110,6 +114,7 @@ class Definition:
             "teacher": self.teacher,
             "moves": float(self.moves),
             "constraints": list(self.constraints),
+            "stopping": self.stopping,
             "fingerprint": self.fingerprint,
         }
 
@@ -125,6 +130,8 @@ class Definition:
             rest |= {"teacher": "", "moves": 0.0, "space": {**rest["space"], "training": training}}
         if version in (1, 2, 3):
             rest |= {"constraints": [], "objectives": [RENAMED.get(name, name) for name in rest["objectives"]]}
+        if version in (1, 2, 3, 4):
+            rest |= {"stopping": "none"}
         elif version != VERSION:
             raise StudyError(
                 f"a study definition of version {VERSION} or below is needed, this one has version {version!r}: use "

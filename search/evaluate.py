@@ -2,14 +2,14 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from ..errors import CandidateFailed, DeviceLost, InvalidSpace, ParetonasError, UntrustedCode, UsageError
+from ..errors import CandidateFailed, DeviceLost, InvalidSpace, ParetonasError, Stopped, UntrustedCode, UsageError
 from ..objectives import (
     Bench,
     Data,
@@ -56,31 +56,40 @@ def evaluate(
     constraints: Sequence[Constraint] = (),
     teacher: Teacher | None = None,
     start: nn.Module | None = None,
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
+    on_early: Callable[[Mapping[str, Measurement]], None] = lambda _: None,
+    on_epoch: Callable[[Epoch], str | None] = lambda _: None,
 ) -> Result:
     """Train, shrink, fine-tune, quantize and measure a candidate. The same call on one CPU gives the same quality.
 
     data: on ``device``, where the network is trained and judged. bench: where it is timed, by default here. What
     follows from its architecture is measured first, and raises Refused where it violates a constraint. teacher: whom it
-    learns from, as much as its training says. start: the weights to begin with, where the candidate has a start. Raises
-    CandidateFailed with a kind and a reason, DeviceLost if what it runs on is gone.
+    learns from, as much as its training says. start: the weights to begin with, where the candidate has a start.
+    on_early: is told what is measured before training. on_epoch: is told each epoch, and may say why to stop. Raises
+    Stopped then, CandidateFailed with a kind and a reason, DeviceLost if what it runs on is gone.
     """
     began = time.perf_counter()
     with failures():
         shapes(candidate.architecture)
         asked, bench = resolved(objectives), bench or LocalBench(data.to(torch.device("cpu")))
         early = measured_early(candidate, asked, bench, constraints)
+        on_early(early)
+        qualities = [objective.name for objective in asked if isinstance(objective, Quality)]
         network = (build(candidate.architecture, seed=seed) if start is None else copy.deepcopy(start)).to(device)
+
+        def go_on(epoch: Epoch, network: nn.Module) -> None:
+            if reason := on_epoch(epoch):
+                raise Stopped(reason, early | _measurements(quality(network, data.validation, data, qualities)))
+
         rewound, lesson = None, _lesson(candidate, teacher)
         if candidate.trains:
             for epoch in train(network, data, candidate.training, seed=seed, lesson=lesson):
-                on_epoch(epoch)
+                go_on(epoch, network)
                 if rewound is None and candidate.compression.rewinds:
                     rewound = copy.deepcopy(network)
         if candidate.shrinks or candidate.finetunes:
-            network = _made_small(network, candidate, data, seed=seed, early=rewound, lesson=lesson, on_epoch=on_epoch)
-        deployed, judged = _judged(network, candidate, data, [o.name for o in asked if isinstance(o, Quality)])
-        found = early | {name: Measurement(value) for name, value in judged.items()}
+            network = _made_small(network, candidate, data, seed=seed, early=rewound, lesson=lesson, go_on=go_on)
+        deployed, judged = _judged(network, candidate, data, qualities)
+        found = early | _measurements(judged)
         for objective in asked:
             if objective.name not in found or objective.clock:  # read at a second moment, it repeats better
                 found[objective.name] = _measured(objective, deployed, candidate, bench)
@@ -102,7 +111,7 @@ def _made_small(
     seed: int,
     early: nn.Module | None,
     lesson: Lesson | None,
-    on_epoch: Callable[[Epoch], None],
+    go_on: Callable[[Epoch, nn.Module], None],
 ) -> nn.Module:
     """Let leave what the candidate says, and train what is left: as fine-tuning, or anew from early weights."""
     recipe, training = candidate.compression, candidate.training
@@ -120,7 +129,7 @@ def _made_small(
             lesson=lesson,
             sparsity=shrunk.sparsity,
         ):
-            on_epoch(replace(epoch, phase="finetune"))
+            go_on(replace(epoch, phase="finetune"), shrunk.network)
     return shrunk.network
 
 
@@ -135,6 +144,10 @@ def _judged(
     judged = quality(network if quantized is None else quantized, data.validation, data, names)
     architecture = network.architecture if isinstance(network, Network) else candidate.architecture
     return Deployed(network.cpu().eval(), architecture, quantized, candidate.precision), judged
+
+
+def _measurements(values: Mapping[str, float]) -> dict[str, Measurement]:
+    return {name: Measurement(value) for name, value in values.items()}
 
 
 def _measured(objective: Objective, deployed: Deployed, candidate: Candidate, bench: Bench) -> Measurement:

@@ -26,6 +26,9 @@ Trust = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Timeout = Annotated[float | None, typer.Option(help="Begin no candidate after so many seconds.", min=0)]
+TotalEpochs = Annotated[
+    int | None, typer.Option(help="Begin no candidate after so many epochs of training in the study in all.", min=1)
+]
 OnLostDevice = Annotated[
     Literal["stop", "wait"],
     typer.Option(help="If a device vanishes: stop, or wait until it is back. The trial in hand is put back."),

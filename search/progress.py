@@ -23,21 +23,23 @@ PLAIN_LINES = 10  # so many lines in all where the output is no terminal
 class Progress:
     """A bar on a terminal, a line for every tenth of the work elsewhere; on standard error."""
 
-    def __init__(self, study: "Study", total: int | None, timeout: float | None, *, show: bool) -> None:
-        self._study, self._total, self._timeout, self._show = study, total, timeout, show
+    def __init__(
+        self, study: "Study", total: int | None, timeout: float | None, *, show: bool, epochs: int | None = None
+    ) -> None:
+        self._study, self._total, self._timeout, self._epochs, self._show = study, total, timeout, epochs, show
         self._seen: set[int] = set()
         self._values: list[Mapping[str, float]] = []
-        self._failed = 0
+        self._failed = self._stopped = self._spent = 0
         self._console = Console(file=sys.stderr)
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), console=self._console
         )
-        self._task = self._bar.add_task("starting", total=total)
+        self._task = self._bar.add_task("starting", total=self._whole() or None)
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
         self.refresh(silent=True)
-        self._at_start = self._last_line = len(self._seen)
+        self._at_start = self._last_line = self._done()
         if self._show and self._console.is_terminal:
             self._bar.start()
         return self
@@ -58,38 +60,56 @@ class Progress:
                 evaluation = store.evaluation(identity)
                 if evaluation.state == "failed":
                     self._failed += 1
+                elif evaluation.state == "stopped":
+                    self._stopped += 1
                 elif held(self._study.definition.bounds, evaluation.values):
                     self._values.append(evaluation.values)
+        if self._epochs is not None:
+            self._spent = sum(store.epochs(self._study.id).values())
         if silent or not self._show:
             return
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=len(self._seen), description=self.line())
-        elif len(self._seen) - self._last_line >= max(1, ((self._total or 0) - self._at_start) // PLAIN_LINES):
-            self._last_line = len(self._seen)
+            self._bar.update(self._task, completed=self._done(), description=self.line())
+        elif self._done() - self._last_line >= max(1, (self._whole() - self._at_start) // PLAIN_LINES):
+            self._last_line = self._done()
             self._console.print(self.line(), soft_wrap=True, highlight=False)
 
     def line(self) -> str:
-        """Trials done, time left, front size, best in the first quality objective, hypervolume."""
+        """Trials done, epochs spent if they are bounded, time left, front size, best in the first quality objective,
+        hypervolume.
+        """
         objectives, quality = self._study.definition.resolved_objectives, self._study.definition.quality
         done = f"trial {len(self._seen)}" + ("" if self._total is None else f"/{self._total}")
-        parts = [done, self._left()]
+        parts = [done]
+        if self._epochs is not None:
+            parts.append(f"epoch {self._spent}/{self._epochs}")
+        parts.append(self._left())
         if self._values:
             parts += [
                 f"front {len(non_dominated(self._values, objectives))}",
                 f"best {quality.name} {self._values[best(self._values, quality)][quality.name]:.4f}",
                 f"hypervolume {hypervolume(self._values, objectives):.3f}",
             ]
+        if self._stopped:
+            parts.append(f"stopped {self._stopped}")
         if self._failed:
             parts.append(f"failed {self._failed}")
         if self._study.definition.constraints and (refused := self._study.store.refused(self._study.id)):
             parts.append(f"refused {refused}")
         return " · ".join(part for part in parts if part)
 
+    def _done(self) -> int:
+        """What counts: trials, or epochs where only these are bounded."""
+        return len(self._seen) if self._total is not None or self._epochs is None else self._spent
+
+    def _whole(self) -> int:
+        return self._total or self._epochs or 0
+
     def _left(self) -> str:
-        spent, fresh = time.monotonic() - self._began, len(self._seen) - self._at_start
+        spent, fresh = time.monotonic() - self._began, self._done() - self._at_start
         guesses = []
-        if self._total is not None and fresh:
-            guesses.append((self._total - len(self._seen)) * spent / fresh)
+        if self._whole() and fresh:
+            guesses.append(max(0.0, (self._whole() - self._done()) * spent / fresh))
         if self._timeout is not None:
             guesses.append(max(0.0, self._timeout - spent))
         if not guesses:

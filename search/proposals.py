@@ -11,6 +11,7 @@ from ..errors import CandidateFailed, StudyError
 from ..spaces import Candidate, DataSpec
 from ..storage import Evaluation
 from .evaluate import failures
+from .queue import enqueued
 from .recovery import retry
 from .reshape import change_of_the_front
 from .sampler import SeededSampler
@@ -24,8 +25,7 @@ EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all 
 
 def propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Candidate]:
     """Ask for candidates until one is new. Known ones are answered at once with what is known of them."""
-    definition = study.definition
-    sampler = SeededSampler(definition.sampler, definition.seed)
+    sampler = SeededSampler(study, spec)
     study.optuna.sampler = sampler
     while sampler.known_in_a_row < EXHAUSTED_AFTER:
         trial = study.optuna.ask()
@@ -62,9 +62,11 @@ def propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Ca
 def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Candidate | Evaluation:
     """A new candidate, for which the place is now used, or what is known of it."""
     definition = study.definition
-    with failures():
-        candidate = change_of_the_front(study, trial) if definition.moves else None
-        if candidate is None:
+    candidate = enqueued(trial)
+    if candidate is None and definition.moves:
+        candidate = change_of_the_front(study, trial)
+    if candidate is None:
+        with failures():
             candidate = definition.space.suggest(trial, replace(spec, taught=bool(definition.teacher)))
     return begin(study, place, trial, candidate)
 
@@ -82,7 +84,7 @@ def begin(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate) 
         candidate,
         trial=trial.number,
         task=definition.task.key_with(definition.fingerprint),
-        seed=definition.seed,
+        seed=definition.seed if candidate.seed is None else candidate.seed,
         threads=definition.threads,
         device=definition.device,
     )

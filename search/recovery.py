@@ -12,6 +12,7 @@ from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from ..storage import ENDED
+from .queue import requeue
 from .sampler import INTERRUPTED
 from .telling import tell
 
@@ -60,8 +61,7 @@ def retry(study: "Study", trial: OptunaTrial) -> None:
     """Close an interrupted trial, and queue its parameters."""
     trial.set_user_attr(INTERRUPTED, "its parameters were put back in the queue")
     study.optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-    if trial.params:
-        study.optuna.enqueue_trial(trial.params)
+    requeue(study, trial)
 
 
 def me() -> str:

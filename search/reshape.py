@@ -1,9 +1,10 @@
 """Changing trained networks of a study: smaller, larger, or by the search itself. Each result is a trial of its own."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -29,16 +30,22 @@ from ..spaces import (
     unit_scores,
     width_groups,
 )
+from ..spaces.moves import reachable
 from .bench import StoreBench
 from .data import data_of
 from .early import measured
-from .sampler import place_of
+from .sampler import EHVI, place_of
 
 if TYPE_CHECKING:
+    from .goals import Goal
+    from .knowledge import Knowledge
     from .study import Study
+    from .surrogate import Features
     from .trial import Trial
 
 ANY = 2**31 - 1  # places of a study that is asked for one trial more
+MOST_MOVES = 200  # of the front that are compared
+_moves: "WeakKeyDictionary[Study, dict[tuple[int, Move], tuple[Candidate, Features]]]" = WeakKeyDictionary()
 
 
 def shrink(
@@ -67,7 +74,7 @@ def shrink(
             f"trial {parent.number} would stay as it is: say what leaves, such as pruning=0.5, removed_layers=1, "
             "sparsity=0.5, bits=8 or a bound below what it has"
         )
-    return _one_more(parent.study, candidate, on_epoch)
+    return one_more(parent.study, candidate, on_epoch)
 
 
 def grow(
@@ -80,7 +87,7 @@ def grow(
         raise UsageError(f"a network grows by layers from 1 and to more than 1 times its width, {layers}, {widen} came")
     architecture, moves = parent.architecture, []
     for step in range(layers):
-        places = [move for move in possible_moves(architecture) if move.kind == "insert_layer"]
+        places = possible_moves(architecture, ("insert_layer",))
         if not places:
             raise UsageError(
                 f"no layer that changes nothing can be inserted into trial {parent.number} ({architecture})"
@@ -93,13 +100,14 @@ def grow(
     training = parent.candidate.training
     training = replace(training, epochs=training.epochs if epochs is None else epochs)
     start = Start(parent.number, parent.candidate.key, tuple(moves))
-    return _one_more(parent.study, Candidate(architecture, training=training, start=start), on_epoch)
+    return one_more(parent.study, Candidate(architecture, training=training, start=start), on_epoch)
 
 
 def change_of_the_front(study: "Study", trial: OptunaTrial) -> Candidate | None:
-    """A random move of a random point of the front, for the share of the proposals that the study gives to moves.
+    """A move of a point of the front, for the share of the proposals that the study gives to moves.
 
-    It trains as long as its parent was fine-tuned. None for the other proposals, and where there is nothing to move.
+    With the sampler ``ehvi`` it is the one of the largest expected gain, with others a random one of a random point. It
+    trains as long as fine-tuning takes. None for the other proposals, and where there is nothing to move.
     """
     definition, front = study.definition, study.pareto_front
     interrupted = [other for other in study.optuna.get_trials(deepcopy=False) if other.number < trial.number]
@@ -107,6 +115,8 @@ def change_of_the_front(study: "Study", trial: OptunaTrial) -> Candidate | None:
     fixed = "fixed_params" in study.store.optuna.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001 - no public name
     if fixed or draw.random() >= definition.moves or not front:
         return None
+    if definition.sampler == EHVI:
+        return _most_promising(study, front, draw)
     parent = front[draw.integers(len(front))]
     if isinstance(parent.architecture, ModuleArchitecture):
         return None
@@ -116,11 +126,73 @@ def change_of_the_front(study: "Study", trial: OptunaTrial) -> Candidate | None:
     if not kinds:
         return None
     moves = kinds[sorted(kinds)[draw.integers(len(kinds))]]
-    move = moves[draw.integers(len(moves))]
+    return _after(parent, moves[draw.integers(len(moves))])
+
+
+def _most_promising(study: "Study", front: "Sequence[Trial]", draw: np.random.Generator) -> Candidate | None:
+    """Of the moves of the front, the one whose network is expected to gain most hypervolume. None: none gains any.
+
+    None leads below the costs of what the space itself proposed: halving a network for ever gains ever more, in
+    logarithms of costs, and no use.
+    """
+    from .ehvi import gains_of
+    from .gain import Option
+    from .knowledge import knowledge_of
+
+    knowledge, bounds = knowledge_of(study), study.definition.bounds
+    knowledge.refresh()
+    known, least = knowledge.keys, _least_costs(knowledge)
+    new: list[Candidate] = []
+    options: list[Option] = []
+    for candidate, features in _moves_of(study, front, draw):
+        costs = knowledge.costs(candidate)
+        holds = all(bound.violation(costs[bound.measure]) <= 0 for bound in bounds if bound.measure in costs)
+        inside = all(goal.loss(costs[goal.name]) >= loss for goal, loss in least.items() if goal.name in costs)
+        if candidate.key not in known and holds and inside:
+            new.append(candidate)
+            options.append(Option(features, costs))
+    gains = gains_of(knowledge, options)
+    return new[int(np.argmax(gains))] if gains.any() else None
+
+
+def _least_costs(knowledge: "Knowledge") -> "dict[Goal, float]":
+    """The least loss in each cost of what the space proposed."""
+    own = [one.curve.values for one in knowledge.known if one.evaluation.candidate.start is None]
+    costs = [goal for goal in knowledge.goals if not goal.quality]
+    return {
+        goal: min((goal.loss(values[goal.name]) for values in own if goal.name in values), default=-np.inf)
+        for goal in costs
+    }
+
+
+def _moves_of(
+    study: "Study", front: "Sequence[Trial]", draw: np.random.Generator
+) -> "Iterator[tuple[Candidate, Features]]":
+    """What the moves of a front make, with its features; some of them where there are many."""
+    from .traits import traits
+
+    kept = _moves.setdefault(study, {})
+    whole = [parent for parent in front if not isinstance(parent.architecture, ModuleArchitecture)]
+    places = [(parent, move) for parent in whole for move in possible_moves(parent.architecture)]
+    if len(places) > MOST_MOVES:
+        places = [places[index] for index in sorted(draw.choice(len(places), MOST_MOVES, replace=False))]
+    for parent, move in places:
+        if (parent.number, move) not in kept:
+            candidate = _after(parent, move)
+            kept[parent.number, move] = candidate, traits(candidate)
+        yield kept[parent.number, move]
+
+
+def _after(parent: "Trial", move: Move) -> Candidate:
+    """A network of the study after a move, trained as long as it was, or would have been, fine-tuned; of its bits."""
     recipe, training = parent.candidate.compression, parent.candidate.training
+    usual = getattr(getattr(parent.study.definition.space, "training", None), "finetune_epochs", None)
+    epochs = training.finetune_epochs
+    if isinstance(usual, int) and not parent.candidate.finetunes:  # a constant of the space, which had no effect there
+        epochs = usual
     return Candidate(
-        moved_architecture(parent.architecture, move),
-        training=replace(training, epochs=max(1, training.finetune_epochs)),
+        reachable(parent.architecture)[move],
+        training=replace(training, epochs=max(1, epochs)),
         compression=Compression(bits=recipe.bits, quantization=recipe.quantization),
         start=Start(parent.number, parent.candidate.key, (move,)),
     )
@@ -142,7 +214,7 @@ def start_of(study: "Study", candidate: Candidate) -> nn.Module | None:
     return network
 
 
-def _one_more(study: "Study", candidate: Candidate, on_epoch: Callable[[Epoch], None]) -> "Trial":
+def one_more(study: "Study", candidate: Candidate, on_epoch: Callable[[Epoch], None]) -> "Trial":
     """Try a candidate as a trial more; one that was tried before is what came of it."""
     from .proposals import begin
     from .recovery import give_up, me

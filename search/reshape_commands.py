@@ -1,4 +1,4 @@
-"""The commands that change a trained network of a study: smaller, or larger. Each makes a trial more."""
+"""The commands that make a trial more of a trained network: smaller, larger, or trained from scratch."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -16,8 +16,9 @@ from ..spaces import Compression
 from ..spaces.compression import QUANTIZATIONS, SCHEDULES
 from ..spaces.importance import CRITERIA
 from ..spaces.pruning import SCOPES
-from .export import check_free, figures_of, unit_of
+from .export import TEST, check_free, figures_of, unit_of
 from .options import PICKS, Artifacts, AsJson, MaxLatency, MaxMacs, MaxParameters, Quiet, Storage, StudyName, Trust
+from .retraining import inheritance, inherited_values
 from .showing import console, in_figures
 from .study import DEFAULT_STORAGE, load_study
 
@@ -132,6 +133,44 @@ def grow(
     _show(parent, result, to, force=force, as_json=as_json)
 
 
+def train(
+    which: Which = "knee",
+    *,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of training. Default: as many as without inherited weights.", min=1)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the weights and the order of the data. Default: the study's.", min=0)
+    ] = None,
+    to: To = None,
+    force: Force = False,
+    study: StudyName = None,
+    storage: Storage = DEFAULT_STORAGE,
+    artifacts: Artifacts = None,
+    trust: Trust = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train the network of a trial from scratch, without inherited weights, so that its figures compare.
+
+    It prints both, and which values were inherited. The result is a trial more, unless it was trained so before.
+    """
+    if to is not None:
+        check_free(Path(to), force=force)  # before the work, not after it
+    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
+    parent = opened.pick(which)
+    with _progress(quiet=quiet) as on_epoch:
+        result = opened.train(parent.number, epochs=epochs, seed=seed, on_epoch=on_epoch)
+    titles = (f"trial {parent.number}", "from scratch")
+    _show(parent, result, to, force=force, as_json=as_json, titles=titles)
+    if not as_json:
+        print(inheritance(parent))
+        if result.number == parent.number:
+            print(
+                f"it is what training from scratch gives: with --epochs or --seed trial {parent.number} is trained anew"
+            )
+
+
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[Epoch], None]]:
     """A line on standard error, where that is a terminal, that says how far the training is."""
@@ -142,23 +181,34 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[Epoch], None]]:
         )
 
 
-def _show(parent: "Trial", result: "Trial", to: str | None, *, force: bool, as_json: bool) -> None:
-    """Before and after, and where the result is."""
+def _show(
+    parent: "Trial",
+    result: "Trial",
+    to: str | None,
+    *,
+    force: bool,
+    as_json: bool,
+    titles: tuple[str, str] = ("before", "after"),
+) -> None:
+    """Both, side by side, and where the result is. What the parent inherited is marked."""
     folder = None if to is None else str(result.export(Path(to), force=force))
     before, after = (
         {**figures_of(trial), SIZE: COUNTED[SIZE].count(trial.deployed()).value} for trial in (parent, result)
     )
+    inherited = inherited_values(parent)
     if as_json:
-        document = {**result.to_json(), "values": after, "parent": {"trial": parent.number, "values": before}}
+        made_of = {"trial": parent.number, "inherited": inherited, "values": before}
+        document = {**result.to_json(), "values": after, "parent": made_of}
         print(json.dumps({**document, **({} if folder is None else {"folder": folder})}, indent=2))
         return
     table = Table(title=f"Trial {result.number} of {escape(result.study.name)}, made of trial {parent.number}")
-    for name in ("", "before", "after", "ratio", ""):
+    for name in ("", *titles, "ratio", ""):
         table.add_column(name, justify="left" if not name else "right")
     for name in dict.fromkeys((*before, *after)):
         old, new = before.get(name), after.get(name)
         ratio = f"{new / old:.2f}" if old and new is not None else ""
         shown = ["" if value is None else in_figures(name, value) for value in (old, new)]
+        shown[0] += " (inherited)" if name.removeprefix(TEST) in inherited else ""
         table.add_row(name, *shown, ratio, unit_of(name))
     table.add_row("network", escape(str(parent.architecture)), escape(str(result.architecture)), "", "")
     console().print(table)

@@ -30,13 +30,17 @@ def print_front(study: "Study", *, as_json: bool) -> None:
             "objectives": {o.name: {"unit": o.unit, "direction": o.direction} for o in objectives},
             "constraints": list(study.definition.constraints),
             "trials": len(study.store.finished_ids(study.id)),
+            "stopped": sum(trial.state == "stopped" for trial in study.trials),
             "refused": study.store.refused(study.id),
+            "spending": study.spending.to_json(),
             "front": [trial.to_json() for trial in points],
         }
         print(json.dumps(document, indent=2))
         return
     trials = study.trials
-    failed, refused = ([trial for trial in trials if trial.state == state] for state in ("failed", "refused"))
+    failed, stopped, refused = (
+        [trial for trial in trials if trial.state == state] for state in ("failed", "stopped", "refused")
+    )
     if not points:
         print(f"{study.name}: the front is empty, {len(failed)} trials failed, {len(refused)} were refused")
         return
@@ -53,8 +57,16 @@ def print_front(study: "Study", *, as_json: bool) -> None:
     console().print(table)
     if failed:
         print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
+    if stopped:
+        print(f"{len(stopped)} were stopped early, the last one: {stopped[-1].evaluation.reason}")
     if refused:
         print(f"{len(refused)} were refused before training, the last one: {refused[-1].evaluation.reason}")
+    if inherited := [str(trial.number) for trial in points if trial.inherited]:
+        print(
+            f"trial {', '.join(inherited)} began with trained weights: paretonas train {inherited[0]} says what its "
+            "network reaches from scratch"
+        )
+    print(study.spending)
     for note in notes_on_times(study, points):
         print(note)
 
@@ -96,7 +108,7 @@ def in_words(trial: "Trial") -> str:
     said = [str(trial.architecture)]
     said += ["weights partly zero"] if recipe.sparse else []
     said += ["int8"] if recipe.bits == 8 else []
-    said += [f"of trial {start.trial}"] if start is not None else []
+    said += [f"weights of trial {start.trial}"] if start is not None else []
     return "; ".join(said)
 
 

@@ -5,18 +5,19 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import own
 from ..errors import StudyError, UsageError, one_of
 from ..objectives import Epoch
-from ..spaces import Compression
+from ..spaces import Architecture, Candidate, Compression
 from .definition import Definition
 
 if TYPE_CHECKING:
     import optuna
 
     from ..storage import Store
+    from .spending import Spending
     from .trial import Trial
 
 DEFAULT_STORAGE = "sqlite:///paretonas.db"
@@ -84,47 +85,44 @@ class Study:
         self,
         n_trials: int | None = None,
         *,
+        n_epochs: int | None = None,
         timeout: float | None = None,
         workers: int = 1,
         show_progress: bool = True,
         on_lost_device: Literal["stop", "wait"] = "stop",
         remeasure: bool = True,
     ) -> None:
-        """Search until the study has ``n_trials`` evaluated candidates in all, or ``timeout`` seconds have passed.
+        """Search until the study has ``n_trials`` candidates or ``n_epochs`` epochs of training in all, or ``timeout``
+        seconds have passed.
 
-        The number is the study's total, so the same line after an interruption goes on to what was asked, and after
-        the end does nothing. No new candidate begins after the timeout; the last one finishes. workers: processes on
-        this machine, each with the study's threads. Ctrl-C keeps the trial in hand for retry. on_lost_device: if a
-        device vanishes, the trial in hand is kept for retry, and the study stops or waits for the device.
-        remeasure: whether the front is timed again at the end; not by a process that helps another one.
+        The numbers are the study's totals, so the same line after an interruption goes on to what was asked, and after
+        the end does nothing. Candidates that were stopped early count; those that were refused before training do not.
+        When the budget is spent no new candidate begins, and the last one finishes. workers: processes on this machine,
+        each with the study's threads. Ctrl-C keeps the trial in hand for retry. on_lost_device: if a device vanishes,
+        the trial in hand is kept for retry, and the study stops or waits for the device. remeasure: whether the front
+        is timed again at the end; not by a process that helps another one.
         """
         from .progress import Progress
         from .recovery import recover
-        from .worker import work
+        from .worker import Budget, work
         from .workers import run_workers
 
-        if n_trials is None and timeout is None:
-            raise UsageError("how far to search is needed: n_trials, timeout (seconds) or both")
+        budgets = {"n_trials": n_trials, "n_epochs": n_epochs, "timeout": timeout}
+        if all(value is None for value in budgets.values()):
+            raise UsageError("how far to search is needed: n_trials, n_epochs or timeout (seconds), or several of them")
         one_of("on_lost_device", on_lost_device, ("stop", "wait"))
-        for what, value in (("n_trials", n_trials), ("timeout", timeout), ("workers", workers)):
+        for what, value in {**budgets, "workers": workers}.items():
             if value is not None and not value > 0:
                 raise UsageError(f"{what} must be above 0, {value} was given")
         total = n_trials if n_trials is not None else 2**31 - 1
-        deadline = None if timeout is None else time.monotonic() + timeout
+        budget = Budget(total, n_epochs, None if timeout is None else time.monotonic() + timeout)
         with self.store.explained():
             recover(self)
-            with Progress(self, n_trials, timeout, show=show_progress) as progress:
+            with Progress(self, n_trials, timeout, show=show_progress, epochs=n_epochs) as progress:
                 if workers == 1:
-                    work(self, total, deadline=deadline, on_trial=progress.refresh, on_lost_device=on_lost_device)
+                    work(self, budget, on_trial=progress.refresh, on_lost_device=on_lost_device)
                 else:
-                    run_workers(
-                        self,
-                        workers,
-                        total,
-                        deadline=deadline,
-                        on_tick=progress.refresh,
-                        on_lost_device=on_lost_device,
-                    )
+                    run_workers(self, workers, budget, on_tick=progress.refresh, on_lost_device=on_lost_device)
             if remeasure:
                 self.remeasure_front()
 
@@ -141,7 +139,7 @@ class Study:
 
     @property
     def trials(self) -> "list[Trial]":
-        """All candidates that came to an end, also those that failed or were refused, by number."""
+        """All candidates that came to an end, also those that were stopped, failed or were refused, by number."""
         from ..storage import ENDED
         from .trial import Trial
 
@@ -185,6 +183,43 @@ class Study:
         }
         bounds = {measure: bound for measure, bound in named.items() if bound is not None}
         return pick(self, which, bounds, within or {})
+
+    @property
+    def spending(self) -> "Spending":
+        """How many epochs were trained, and how many were saved, and how."""
+        from .spending import spending
+
+        return spending(self)
+
+    def enqueue(self, candidate: "Architecture | Candidate | Mapping[str, Any]") -> int | None:
+        """Have a network tried before what the sampler proposes: one that you know, or a colleague's.
+
+        candidate: an architecture, trained as the space's training says; a whole candidate; or genes by name, as in
+        ``study.optuna.trials[0].params``, where those left out are up to the sampler. It waits in the store until a
+        worker takes it, and counts as one of the study's trials. Returns the number of the trial that has it already,
+        in which case nothing is queued; otherwise None. UsageError if it does not fit the data or the space.
+        """
+        from .queue import enqueue
+
+        with self.store.explained():
+            return enqueue(self, candidate)
+
+    def train(
+        self,
+        which: str | int = "knee",
+        *,
+        epochs: int | None = None,
+        seed: int | None = None,
+        on_epoch: Callable[[Epoch], None] = lambda _: None,
+    ) -> "Trial":
+        """Train the network of a trial from scratch, whatever it inherited: a trial more.
+
+        which: as for ``pick``. epochs: by default all that its training says. seed: of the weights and the order of the
+        data, by default the study's.
+        """
+        from .retraining import train
+
+        return train(self.pick(which), epochs=epochs, seed=seed, on_epoch=on_epoch)
 
     def shrink(
         self,

@@ -14,6 +14,7 @@ from ..spaces.architecture import Json
 from .creation import create_study
 from .study import DEFAULT_STORAGE, Study
 
+TRIALS = 30  # of a search that says nothing of them
 TEXT, WHOLE, NUMBER = (str, "text"), (int, "a whole number"), (int | float, "a number")
 KINDS: dict[str, tuple[type | UnionType, str]] = {
     "study": TEXT,
@@ -24,12 +25,14 @@ KINDS: dict[str, tuple[type | UnionType, str]] = {
     "storage": TEXT,
     "artifacts": TEXT,
     "sampler": TEXT,
+    "stopping": TEXT,
     "seed": WHOLE,
     "threads": WHOLE,
     "device": TEXT,
     "teacher": TEXT,
     "moves": NUMBER,
     "trials": WHOLE,
+    "total_epochs": WHOLE,
     "timeout": NUMBER,
     "workers": WHOLE,
 }
@@ -46,13 +49,15 @@ class StudyFile:
     constraints: tuple[str, ...] = ()
     storage: str = DEFAULT_STORAGE
     artifacts: str | None = None
-    sampler: str = "tpe"
+    sampler: str | None = None
+    stopping: str | None = None
     seed: int = 0
     threads: int = 1
     device: str = "cpu"
     teacher: str = ""
     moves: float = 0.0
-    trials: int = 30
+    trials: int | None = None
+    total_epochs: int | None = None
     timeout: float | None = None
     workers: int = 1
 
@@ -87,6 +92,11 @@ class StudyFile:
         """The same with those values that are not None."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
+    @property
+    def n_trials(self) -> int | None:
+        """The trials that are asked for: TRIALS, unless epochs bound the search instead."""
+        return TRIALS if self.trials is None and self.total_epochs is None else self.trials
+
     def create(self) -> Study:
         """Make or open the study."""
         return create_study(
@@ -98,6 +108,7 @@ class StudyFile:
             storage=self.storage,
             artifacts=self.artifacts,
             sampler=self.sampler,
+            stopping=self.stopping,
             seed=self.seed,
             threads=self.threads,
             device=self.device,

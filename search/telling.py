@@ -32,10 +32,26 @@ def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
         )
     elif evaluation.state == "refused":
         trial.set_user_attr("refused", (evaluation.reason or "")[:2000])
-        constrain(study, trial, amounts)
+        constrain(study, trial, amounts if evaluation.kind == "infeasible" else {**amounts, "dominated": 1.0})
         study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+    elif evaluation.state == "stopped":
+        _tell_stopped(study, trial, evaluation, amounts)
     else:
         tell_failed(study, trial, CandidateFailed(evaluation.kind or "crashed", evaluation.reason or ""))
+
+
+def _tell_stopped(study: "Study", trial: OptunaTrial, evaluation: Evaluation, amounts: Mapping[str, float]) -> None:
+    """Tell what a trial had reached when it was stopped, with a violated constraint that keeps it off the front.
+
+    So any sampler learns from it. What has costs that are unknown before the end cannot have values, and is PRUNED.
+    """
+    trial.set_user_attr("stopped", (evaluation.reason or "")[:2000])
+    constrain(study, trial, {**amounts, "stopped_early": 1.0})
+    names = study.definition.objectives
+    if evaluation.values.keys() >= set(names):
+        study.optuna.tell(trial, [evaluation.values[name] for name in names], skip_if_finished=True)
+    else:
+        study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
 
 
 def tell_failed(study: "Study", trial: OptunaTrial, failure: CandidateFailed) -> None:
@@ -64,7 +80,7 @@ def check_hopeful(study: "Study") -> None:
     reasons = [
         str(trial.user_attrs.get("failed", ""))
         for trial in ended
-        if not {"duplicate_of", "refused"} & trial.user_attrs.keys()
+        if not {"duplicate_of", "refused", "stopped"} & trial.user_attrs.keys()
     ]
     ways = {re.sub(r"\d+", "0", reason) for reason in reasons}
     if len(reasons) >= HOPELESS_AFTER and len(ways) == 1 and "" not in ways:

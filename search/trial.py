@@ -34,13 +34,18 @@ class Trial:
 
     @property
     def state(self) -> str:
-        """``complete``, ``failed``, or ``refused``: not trained, because it violates a constraint."""
+        """``complete``, ``failed``, ``stopped`` early, or ``refused``: not trained because of what is known before."""
         return self.evaluation.state
 
     @property
     def reason(self) -> str | None:
-        """Why it failed, or was refused."""
+        """Why it failed, was stopped, or was refused."""
         return None if self.evaluation.kind is None else f"{self.evaluation.kind}: {self.evaluation.reason}"
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it began with the weights of another trial; ``Study.train`` says what it reaches from scratch."""
+        return self.candidate.start is not None
 
     @property
     def feasible(self) -> bool:
@@ -123,6 +128,7 @@ class Trial:
             "trial": self.number,
             "state": self.state,
             **({"reason": self.reason} if self.reason else {}),
+            "inherited": self.inherited,
             "values": dict(self.values),
             "network": str(self.architecture),
             "pruning": self.candidate.pruning,

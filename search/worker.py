@@ -2,18 +2,20 @@
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from optuna.trial import Trial as OptunaTrial
 
 from .. import own
-from ..errors import CandidateFailed, DeviceLost, ParetonasError, Refused, StudyError
+from ..errors import CandidateFailed, DeviceLost, ParetonasError, Refused, Stopped, StudyError
 from ..objectives import Data, Epoch, Measurement, cpu_threads, default_metrics, objective_of
 from ..spaces import Candidate, FunctionSpace, ModuleSpace, Space
 from ..storage import CurvePoint, Evaluation
 from .bench import StoreBench
 from .data import data_of
+from .early_stopping import EarlyStopping, Watch
 from .evaluate import Result, evaluate
 from .proposals import propose
 from .recovery import give_up, me
@@ -32,16 +34,31 @@ FIRST_WAIT = 2.0  # seconds
 Lost = Literal["stop", "wait"]
 
 
-def work(
-    study: "Study", total: int, *, deadline: float | None, on_trial: Callable[[], None], on_lost_device: Lost = "stop"
-) -> None:
-    """Try candidates until ``total`` were tried or ``time.monotonic()`` passes ``deadline``.
+@dataclass(frozen=True)
+class Budget:
+    """What a study may use in all: candidates, epochs of training, and ``time.monotonic()`` at the latest."""
+
+    trials: int
+    epochs: int | None = None
+    deadline: float | None = None
+
+    def is_spent(self, study: "Study") -> bool:
+        """Whether no candidate may begin any more."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return True
+        if self.epochs is not None and sum(study.store.epochs(study.id).values()) >= self.epochs:
+            return True
+        return len(study.store.finished_ids(study.id)) >= self.trials
+
+
+def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], on_lost_device: Lost = "stop") -> None:
+    """Try candidates until the budget is spent; the last one comes to its end.
 
     What is refused before it is trained does not count. An interruption (Ctrl-C, a full disk) frees the trial in hand
     for retry and goes on up. on_lost_device: whether a device that vanishes ends the study, or is waited for.
     """
     store, definition = study.store, study.definition
-    if len(store.finished_ids(study.id)) >= total:
+    if budget.is_spent(study):
         return
     check_code(definition.space)
     for name in definition.measures:
@@ -49,14 +66,15 @@ def work(
     refused = lost = 0
     with cpu_threads(definition.threads):
         data, bench = data_of(definition, definition.device), StoreBench(store, definition)
-        while deadline is None or time.monotonic() < deadline:
-            place = store.take_place(study.id, total, worker=me(), host=platform.node())
+        stopping = EarlyStopping(study)
+        while not budget.is_spent(study):
+            place = store.take_place(study.id, budget.trials, worker=me(), host=platform.node())
             if place is None:
                 return
             trial = None
             try:
                 trial, candidate = propose(study, place, data.spec)
-                ended = try_candidate(study, place, trial, candidate, data, bench)
+                ended = try_candidate(study, place, trial, candidate, data, bench, watch=stopping.watch(candidate))
             except BaseException as error:
                 give_up(study, place, trial)
                 if not isinstance(error, DeviceLost):
@@ -72,8 +90,8 @@ def work(
                 check_possible(study)
             if refused == REFUSED_IN_A_ROW:
                 raise StudyError(
-                    f"the last {refused} proposals were refused, the last one because {ended.reason}: loosen the "
-                    "constraints or widen the space, under another name; or pick from the front"
+                    f"the last {refused} proposals were refused, the last one because {ended.reason}: widen the space "
+                    "or loosen the constraints, under another name; or pick from the front"
                 )
 
 
@@ -93,57 +111,85 @@ def try_candidate(
     data: Data,
     bench: StoreBench,
     *,
+    watch: Watch | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Evaluation:
-    """Evaluate the candidate, or take its results over from another study; keep them, and tell Optuna."""
-    store, definition = study.store, study.definition
-    names = measures(study, candidate, data)
-    began = time.perf_counter()
+    """Evaluate the candidate, or take its results over from another study; keep them, and tell Optuna.
 
-    def keep(epoch: Epoch) -> None:
-        store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.score, epoch.seconds))
-        on_epoch(epoch)
-
+    watch: who may stop it early.
+    """
+    store, names = study.store, measures(study, candidate, data)
     known = store.same_elsewhere(place, names)
     if known is not None and known.weights is not None and store.artifacts.has(known.weights):
-        measured = {name: (known.values[name], dict(known.details[name])) for name in names}
-        store.finish(
-            place,
-            measured,
-            deployed=known.deployed,
-            seconds=0.0,
-            weights=known.weights,
-            quantized=known.quantized,
-            reused=known.id,
-        )
-        trial.set_user_attr("reused_from", f"evaluation {known.id} of the store")
+        _take_over(study, place, trial, known, names)
     else:
-        taught = teacher_of(study, data) if candidate.training.taught else None
-        if taught is not None:
-            trial.set_user_attr("teacher", taught[0])
-        try:
-            result = evaluate(
-                candidate,
-                data,
-                names,
-                seed=definition.seed,
-                device=definition.device,
-                bench=bench,
-                constraints=definition.bounds,
-                teacher=None if taught is None else taught[1],
-                start=start_of(study, candidate),
-                on_epoch=keep,
-            )
-        except Refused as refusal:
-            seconds = time.perf_counter() - began
-            store.refuse(place, _plain(refusal.known), reason=refusal.reason, seconds=seconds)
-        except CandidateFailed as failure:
-            store.fail(place, kind=failure.kind, reason=failure.reason, seconds=time.perf_counter() - began)
-        else:
-            _keep(study, place, trial, result)
+        _evaluate(study, place, trial, candidate, data, bench, names, watch, on_epoch)
     ended = store.evaluation(place)
     tell(study, trial, ended)
     return ended
+
+
+def _take_over(study: "Study", place: int, trial: OptunaTrial, known: Evaluation, names: Sequence[str]) -> None:
+    """The results that another study has of the same candidate."""
+    assert known.weights is not None
+    study.store.finish(
+        place,
+        {name: (known.values[name], dict(known.details[name])) for name in names},
+        deployed=known.deployed,
+        seconds=0.0,
+        weights=known.weights,
+        quantized=known.quantized,
+        reused=known.id,
+    )
+    trial.set_user_attr("reused_from", f"evaluation {known.id} of the store")
+
+
+def _evaluate(
+    study: "Study",
+    place: int,
+    trial: OptunaTrial,
+    candidate: Candidate,
+    data: Data,
+    bench: StoreBench,
+    names: Sequence[str],
+    watch: Watch | None,
+    on_epoch: Callable[[Epoch], None],
+) -> None:
+    """Train and measure a candidate, and keep what came of it: results, or why there are none."""
+    store, definition = study.store, study.definition
+    taught = teacher_of(study, data) if candidate.training.taught else None
+    if taught is not None:
+        trial.set_user_attr("teacher", taught[0])
+    began = time.perf_counter()
+
+    def keep(epoch: Epoch) -> str | None:
+        store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.score, epoch.seconds))
+        on_epoch(epoch)
+        return None if watch is None else watch.reason(epoch)
+
+    try:
+        result = evaluate(
+            candidate,
+            data,
+            names,
+            seed=definition.seed if candidate.seed is None else candidate.seed,
+            device=definition.device,
+            bench=bench,
+            constraints=definition.bounds,
+            teacher=None if taught is None else taught[1],
+            start=start_of(study, candidate),
+            on_early=(lambda _: None) if watch is None else watch.begin,
+            on_epoch=keep,
+        )
+    except Refused as end:
+        seconds = time.perf_counter() - began
+        store.refuse(place, _plain(end.known), kind=end.kind, reason=end.reason, seconds=seconds)
+    except Stopped as end:
+        store.stop(place, _plain(end.known), reason=end.reason, seconds=time.perf_counter() - began)
+    except CandidateFailed as end:
+        store.fail(place, kind=end.kind, reason=end.reason, seconds=time.perf_counter() - began)
+    else:
+        _keep(study, place, trial, result)
 
 
 def _keep(study: "Study", place: int, trial: OptunaTrial, result: Result) -> None:

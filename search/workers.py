@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from .. import own
 from ..errors import StudyError
 from .recovery import recover
-from .worker import Lost
+from .worker import Budget, Lost
 
 if TYPE_CHECKING:
     from .study import Study
@@ -23,18 +23,17 @@ TICK = 0.5  # seconds between looks at the store
 def run_workers(
     study: "Study",
     count: int,
-    total: int,
+    budget: Budget,
     *,
-    deadline: float | None,
     on_tick: Callable[[], None],
     on_lost_device: Lost = "stop",
 ) -> None:
-    """Start ``count`` workers and wait for them; the store sees to it that together they try ``total`` candidates.
+    """Start ``count`` workers and wait for them; the store sees to it that together they keep to the budget.
 
     They are processes of ``paretonas worker``, so a script needs no main guard. Ctrl-C is passed on to each once.
     """
     with tempfile.TemporaryFile() as log:
-        processes = [_start(study, total, deadline, on_lost_device, log) for _ in range(count)]
+        processes = [_start(study, budget, on_lost_device, log) for _ in range(count)]
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(TICK)
@@ -48,20 +47,30 @@ def run_workers(
             raise
         if any(process.returncode for process in processes):
             recover(study)
-            if len(study.store.finished_ids(study.id)) < total:
+            if not budget.is_spent(study):
                 log.seek(0)
                 lines = log.read().decode(errors="replace").strip().splitlines()
                 codes = ", ".join(str(process.returncode) for process in processes)
                 raise StudyError(f"workers ended early (exit {codes}): {lines[-1] if lines else 'they said nothing'}")
 
 
-def _start(
-    study: "Study", total: int, deadline: float | None, on_lost_device: Lost, log: BinaryIO
-) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "paretonas", "worker", "--study", study.name, "--trials", str(total), "--quiet"]
+def _start(study: "Study", budget: Budget, on_lost_device: Lost, log: BinaryIO) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "paretonas",
+        "worker",
+        "--study",
+        study.name,
+        "--trials",
+        str(budget.trials),
+        "--quiet",
+    ]
     command += ["--artifacts", str(study.store.artifacts.folder), "--on-lost-device", on_lost_device]
-    if deadline is not None:
-        command += ["--timeout", str(max(0.01, deadline - time.monotonic()))]
+    if budget.epochs is not None:
+        command += ["--total-epochs", str(budget.epochs)]
+    if budget.deadline is not None:
+        command += ["--timeout", str(max(0.01, budget.deadline - time.monotonic()))]
     environment = {
         **os.environ,
         "PARETONAS_STORAGE": study.store.url,  # not an argument: it may hold a password

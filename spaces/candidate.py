@@ -83,7 +83,8 @@ class Training:
 class Candidate:
     """A network to train, the share of each layer's units that leaves afterwards, the training, and the compression.
 
-    start: trained weights to begin with. They are trained on only if moves changed them.
+    start: trained weights to begin with. They are trained on only if moves changed them. seed: of the weights and of
+    the order of the data, where it is not that of the study.
     """
 
     architecture: Architecture
@@ -91,10 +92,13 @@ class Candidate:
     training: Training = Training()
     compression: Compression = Compression()
     start: Start | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.architecture, Architecture):
             raise UsageError(f"a candidate is of an Architecture, {self.architecture!r} was given")
+        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed < 2**31):
+            raise UsageError(f"a seed is a whole number from 0 and below 2**31, {self.seed!r} was given")
         if not isinstance(self.pruning, int | float) or not 0 <= self.pruning < 1:
             raise UsageError(f"a pruning ratio is at least 0 and below 1, {self.pruning!r} was given")
         if isinstance(self.architecture, ModuleArchitecture) and (self.pruning or self.compression.removed_layers):
@@ -150,6 +154,13 @@ class Candidate:
         aware = recipe.bits == 8 and recipe.quantization_aware
         return (self.shrinks or aware) and self.training.finetune_epochs > 0
 
+    @property
+    def epochs(self) -> int:
+        """Passes over the training split, if nothing stops it: training, then fine-tuning or training once more."""
+        training = self.training
+        again = training.epochs if self.compression.rewinds else training.finetune_epochs
+        return (training.epochs if self.trains else 0) + (again if self.finetunes else 0)
+
     @cached_property
     def key(self) -> str:
         """Equal for candidates that train and shrink to the same network, whatever genes led there."""
@@ -178,6 +189,7 @@ class Candidate:
                 **({"pruning": self.pruning} if pruned else {}),
                 **({"compression": compression} if compression else {}),
                 **({} if start is None else {"start": {"key": start["key"], "moves": start["moves"]}}),
+                **({} if self.seed is None else {"seed": self.seed}),
             }
         )
 
@@ -189,6 +201,7 @@ class Candidate:
             "training": asdict(self.training),
             **({} if self.compression == Compression() else {"compression": compression}),
             **({} if self.start is None else {"start": self.start.to_json()}),
+            **({} if self.seed is None else {"seed": self.seed}),
         }
 
     @classmethod
@@ -201,6 +214,7 @@ class Candidate:
                 Training(**{"finetune_rate": FIRST_RATE, **data["training"]}),
                 Compression(**data.get("compression", {})),
                 Start.from_json(data["start"]) if "start" in data else None,
+                data.get("seed"),
             )
         except (KeyError, TypeError) as error:
             raise UsageError(f"this is not a candidate as paretonas writes it: {error!r}") from error

@@ -82,7 +82,7 @@ class CompressionSpace(Genes):
             values.update({name: self.gene(trial, name, name) for name in names})
 
         if max(values_of(self.choice("removed_layers"))):
-            most = sum(move.kind == "remove_layer" for move in possible_moves(architecture))
+            most = len(possible_moves(architecture, ("remove_layer",)))
             values["removed_layers"] = self.effect_of_gene(
                 trial, "removed_layers", "removed_layers", lambda count: min(count, most)
             )

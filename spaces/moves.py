@@ -1,14 +1,16 @@
-"""Moves: a trained network loses a layer, gets one, or becomes wider, and takes its weights along.
+"""Moves: a trained network loses a layer or gets one, becomes wider or narrower, sees further, and takes its weights
+along.
 
-A network that grows answers as before until it is trained on (Chen et al. 2016, "Net2Net"): see ``deepening.py`` and
-``widening.py``. One that loses a layer does not: ``paretonas.objectives.cheapest_layers`` finds those that are missed
-least.
+A network that grows answers as before until it is trained on (Chen et al. 2016, "Net2Net"): see ``deepening.py``,
+``widening.py`` and ``kernels.py``. One that loses a layer or units (``narrowing.py``) does not:
+``paretonas.objectives.cheapest_layers`` finds the layers that are missed least.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from math import isfinite
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -18,20 +20,27 @@ from .architecture import Architecture, Json, Shape
 from .block import Block, block_class, has_weights, is_told_use
 from .builder import INPUT, Network, build, calls, forms, in_widths
 from .deepening import begin_as_identity, new_block
+from .kernels import grown, grown_architecture
 from .module import ModuleArchitecture
+from .narrowing import narrowed, narrowed_architecture
 from .widening import widened, widened_architecture
 
-KINDS = ("remove_layer", "insert_layer", "widen")
+PLACED = ("remove_layer", "insert_layer", "grow_kernel")  # at a block
+SCALED = ("widen", "narrow")  # the whole network, by a ratio
+KINDS = (*PLACED, *SCALED)
+PRESERVING = ("insert_layer", "grow_kernel", "widen")  # the network answers as before
 RATIOS = (1.5, 2.0)  # widen: the first that can be is offered; layer normalisation asks for whole ones
+SHARES = (0.75, 0.5)  # narrow: both are offered
 
 
 @dataclass(frozen=True)
 class Move:
     """A change of a network.
 
-    kind: ``remove_layer``, ``insert_layer`` or ``widen``. at: the index of the block that leaves, or behind which a new
-    one comes. ratio: how many times as wide the network becomes, above 1. What a kind does not use is left as it is
-    by default, so that equal moves are equal data.
+    kind: ``remove_layer``, ``insert_layer``, ``grow_kernel`` (by 2), ``widen`` or ``narrow``. at: the index of the
+    block that leaves, behind which a new one comes, or whose kernel grows. ratio: how many times as wide the network
+    becomes, above 1 to widen, below 1 to narrow. What a kind does not use is left as it is by default, so that equal
+    moves are equal data.
     """
 
     kind: str
@@ -45,8 +54,12 @@ class Move:
         number = isinstance(self.ratio, int | float) and not isinstance(self.ratio, bool) and isfinite(self.ratio)
         if self.kind == "widen" and not (number and self.ratio > 1):
             raise UsageError(f"a network is widened by a ratio above 1, such as 1.5, {self.ratio!r} was given")
-        object.__setattr__(self, "at", 0 if self.kind == "widen" else self.at)
-        object.__setattr__(self, "ratio", float(self.ratio) if self.kind == "widen" else 1.0)
+        if self.kind == "narrow" and not (number and 0 < self.ratio < 1):
+            raise UsageError(
+                f"a network is narrowed by a ratio above 0 and below 1, such as 0.75, {self.ratio!r} was given"
+            )
+        object.__setattr__(self, "at", self.at if self.kind in PLACED else 0)
+        object.__setattr__(self, "ratio", float(self.ratio) if self.kind in SCALED else 1.0)
 
     def to_json(self) -> Json:
         return asdict(self)
@@ -60,13 +73,29 @@ class Move:
             raise UsageError(f"this is not a move as paretonas writes it: {error}") from error
 
 
-def possible_moves(architecture: Architecture) -> tuple[Move, ...]:
-    """All that can be done with a network: layers that can leave, places for new ones, widening by 1.5 (or else 2)."""
-    count = len(architecture.blocks)
-    moves = [Move(kind, at) for kind in ("remove_layer", "insert_layer") for at in range(count)]
-    found = [move for move in moves if _can(architecture, move)]
-    wider = [Move("widen", ratio=ratio) for ratio in RATIOS]
-    return (*found, *[move for move in wider if _can(architecture, move)][:1])
+def possible_moves(architecture: Architecture, kinds: tuple[str, ...] = KINDS) -> tuple[Move, ...]:
+    """All that can be done with a network: layers that can leave, places for new ones, kernels that can grow, widening
+    by 1.5 (or else 2), narrowing to three quarters and to half.
+    """
+    return tuple(reachable(architecture, kinds))
+
+
+@lru_cache(maxsize=512)
+def reachable(architecture: Architecture, kinds: tuple[str, ...] = KINDS) -> Mapping[Move, Architecture]:
+    """What each possible move makes of a network."""
+    found: dict[Move, Architecture] = {}
+    for kind in kinds:
+        if kind in PLACED:
+            moves = [Move(kind, at) for at in range(len(architecture.blocks))]
+        else:
+            moves = [Move(kind, ratio=ratio) for ratio in (RATIOS if kind == "widen" else SHARES)]
+        targets = {move: target for move in moves if (target := _target(architecture, move)) is not None}
+        if kind == "widen":
+            targets = dict(list(targets.items())[:1])
+        if kind == "narrow" and len(set(targets.values())) < len(targets):
+            targets.popitem()  # so few units that both shares leave the same
+        found |= targets
+    return MappingProxyType(found)
 
 
 def moved_architecture(architecture: Architecture, move: Move) -> Architecture:
@@ -76,10 +105,13 @@ def moved_architecture(architecture: Architecture, move: Move) -> Architecture:
             f"{move.kind} changes networks that are made of blocks, and this one is made by {architecture.factory}: "
             "change it there"
         )
-    if move.kind == "widen":
-        return widened_architecture(architecture, move.ratio)
+    if move.kind in SCALED:
+        resized = widened_architecture if move.kind == "widen" else narrowed_architecture
+        return resized(architecture, move.ratio)
     if move.at >= len(architecture.blocks):
         raise InvalidArchitecture(f"there is no block {move.at}, the network has {len(architecture.blocks)} blocks")
+    if move.kind == "grow_kernel":
+        return grown_architecture(architecture, move.at)
     new = None
     if move.kind == "insert_layer":
         new = new_block(architecture, move.at)
@@ -93,26 +125,27 @@ def moved_architecture(architecture: Architecture, move: Move) -> Architecture:
 def moved(network: nn.Module, move: Move) -> Network:
     """A new network after a move, with the weights of ``network``, which is not changed.
 
-    After insert_layer and widen it answers the same in evaluation mode, up to rounding. network: one built of blocks;
+    After those of ``PRESERVING`` it answers the same in evaluation mode, up to rounding. network: one built of blocks;
     UsageError for any other, InvalidArchitecture says why a move cannot be made. Nothing is random.
     """
     if not isinstance(network, Network):
         raise UsageError(f"{move.kind} changes networks that are made of blocks, a {type(network).__name__} was given")
     target = moved_architecture(network.architecture, move)
-    if move.kind == "widen":
-        return widened(network, target)
+    resized = {"widen": widened, "narrow": narrowed, "grow_kernel": grown}
+    if move.kind in resized:
+        return resized[move.kind](network, target)
     made = _carried(network, target, _order(network.architecture, move))
     if move.kind == "insert_layer":
         begin_as_identity(made, move.at + 1)
     return made
 
 
-def _can(architecture: Architecture, move: Move) -> bool:
+def _target(architecture: Architecture, move: Move) -> Architecture | None:
+    """The network after a move; None where it cannot be made."""
     try:
-        moved_architecture(architecture, move)
+        return moved_architecture(architecture, move)
     except InvalidArchitecture:
-        return False
-    return True
+        return None
 
 
 def _order(architecture: Architecture, move: Move) -> list[int | None]:

@@ -7,9 +7,9 @@ from ..errors import StoreError
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
 from ..spaces.candidate import architecture_from_json
-from .tables import EvaluationRow
+from .tables import EpochRow, EvaluationRow
 
-FINISHED = ("complete", "failed")  # took a place of the study
+FINISHED = ("complete", "stopped", "failed")  # took a place of the study
 ENDED = (*FINISHED, "refused")
 
 
@@ -74,6 +74,11 @@ def evaluation_of(row: EvaluationRow) -> Evaluation:
         quantized=row.quantized,
         reused=row.reused,
     )
+
+
+def point_of(row: EpochRow) -> CurvePoint:
+    """What a row says."""
+    return CurvePoint(row.phase, row.number, row.loss, row.score, row.seconds)
 
 
 def learned_from_another(row: EvaluationRow) -> bool:

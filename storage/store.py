@@ -1,7 +1,6 @@
 """The SQL store: which studies there are, what was tried, what came out."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,32 +12,23 @@ from .. import own
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
 from .artifacts import Artifacts, default_folder
-from .database import explained, open_database, shown
-from .latencies import LatencyRecord, newest, readable, record_of, replacement, row_of, same_conditions
-from .records import ENDED, FINISHED, CurvePoint, Evaluation, evaluation_of, learned_from_another
-from .tables import ArchitectureRow, Base, ClockRow, EpochRow, EvaluationRow, LatencyRow, MeasurementRow, StudyRow
+from .database import shown
+from .latency_store import Latencies
+from .records import ENDED, FINISHED, CurvePoint, Evaluation, evaluation_of, learned_from_another, point_of
+from .tables import EpochRow, EvaluationRow, MeasurementRow, StudyRow
+
+AT_ONCE = 500  # ids in one query; databases bound their number
 
 
-class Store:
+class Store(Latencies):
     """One database and one artifact folder."""
 
     def __init__(self, url: str, *, artifacts: str | Path | None = None, create: bool = True) -> None:
-        self.url = url
-        self.optuna = open_database(url, create=create)
+        super().__init__(url, create=create)
         self.artifacts = Artifacts(Path(artifacts) if artifacts is not None else default_folder(url))
 
     def __repr__(self) -> str:
         return f"Store({shown(self.url)!r})"
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction; what the database says against it becomes a StoreError."""
-        with explained(self.url), Session(self.optuna.engine, expire_on_commit=False) as session:
-            yield session
-
-    def explained(self) -> AbstractContextManager[None]:
-        """What the database says in this block becomes a StoreError."""
-        return explained(self.url)
 
     # Studies
 
@@ -157,12 +147,33 @@ class Store:
             session.commit()
 
     def refuse(
-        self, evaluation: int, measured: Mapping[str, tuple[float, Json]], *, reason: str, seconds: float
+        self,
+        evaluation: int,
+        measured: Mapping[str, tuple[float, Json]],
+        *,
+        reason: str,
+        seconds: float,
+        kind: str = "infeasible",
     ) -> None:
-        """Keep that what is known of a candidate before training violates a constraint. Its place is free again."""
+        """Keep that a candidate was not trained, because of what is known before. Its place is free again."""
+        self._end_early(evaluation, measured, "refused", kind, reason, seconds)
+
+    def stop(self, evaluation: int, measured: Mapping[str, tuple[float, Json]], *, reason: str, seconds: float) -> None:
+        """Keep that a candidate's training was stopped, and what it had reached."""
+        self._end_early(evaluation, measured, "stopped", "stopped", reason, seconds)
+
+    def _end_early(
+        self,
+        evaluation: int,
+        measured: Mapping[str, tuple[float, Json]],
+        state: str,
+        kind: str,
+        reason: str,
+        seconds: float,
+    ) -> None:
         with self.session() as session:
             row = session.get_one(EvaluationRow, evaluation)
-            row.state, row.kind, row.reason, row.seconds = "refused", "infeasible", reason, seconds
+            row.state, row.kind, row.reason, row.seconds = state, kind, reason, seconds
             _measure(session, evaluation, measured)
             session.commit()
 
@@ -189,8 +200,48 @@ class Store:
         with self.session() as session:
             return [evaluation_of(row) for row in session.scalars(begun.order_by(EvaluationRow.trial_number))]
 
+    def states(self, study: int) -> dict[int, str]:
+        """The state of each evaluation that a study began, by id, oldest first."""
+        begun = select(EvaluationRow.id, EvaluationRow.state).where(
+            EvaluationRow.study_id == study, EvaluationRow.key.is_not(None)
+        )
+        with self.session() as session:
+            return {row.id: row.state for row in session.execute(begun.order_by(EvaluationRow.id))}
+
+    def read(self, evaluations: Iterable[int]) -> list[Evaluation]:
+        """Several evaluations, in the order of their ids; those that are gone by now are left out."""
+        found: list[Evaluation] = []
+        with self.session() as session:
+            for ids in _some_at_once(evaluations):
+                rows = session.scalars(
+                    select(EvaluationRow).where(EvaluationRow.id.in_(ids)).order_by(EvaluationRow.id)
+                )
+                found += [evaluation_of(row) for row in rows]
+        return found
+
+    def curves(self, evaluations: Iterable[int]) -> dict[int, list[CurvePoint]]:
+        """Learning curves by evaluation; one that trained no epoch is left out."""
+        found: dict[int, list[CurvePoint]] = {}
+        with self.session() as session:
+            for ids in _some_at_once(evaluations):
+                rows = session.scalars(select(EpochRow).where(EpochRow.evaluation_id.in_(ids)).order_by(EpochRow.id))
+                for row in rows:
+                    found.setdefault(row.evaluation_id, []).append(point_of(row))
+        return found
+
+    def epochs(self, study: int) -> dict[int, int]:
+        """How many epochs each evaluation of a study was trained, by id; those that trained none are left out."""
+        counted = (
+            select(EpochRow.evaluation_id, func.count())
+            .join(EvaluationRow, EvaluationRow.id == EpochRow.evaluation_id)
+            .where(EvaluationRow.study_id == study)
+            .group_by(EpochRow.evaluation_id)
+        )
+        with self.session() as session:
+            return {row[0]: row[1] for row in session.execute(counted)}
+
     def finished_ids(self, study: int) -> list[int]:
-        """Ids of the evaluations that took their place to an end, complete or failed."""
+        """Ids of the evaluations that took their place to an end: complete, stopped or failed."""
         finished = select(EvaluationRow.id).where(EvaluationRow.study_id == study, EvaluationRow.state.in_(FINISHED))
         with self.session() as session:
             return list(session.scalars(finished.order_by(EvaluationRow.id)))
@@ -213,82 +264,13 @@ class Store:
 
     def curve(self, evaluation: int) -> list[CurvePoint]:
         """The learning curve of one evaluation, fine-tuning after training."""
-        rows = select(EpochRow).where(EpochRow.evaluation_id == evaluation).order_by(EpochRow.id)
-        with self.session() as session:
-            return [CurvePoint(r.phase, r.number, r.loss, r.score, r.seconds) for r in session.scalars(rows)]
+        return self.curves([evaluation]).get(evaluation, [])
 
-    # Latencies
 
-    def clock(self, hardware: str, threads: int, torch: str, device: str) -> tuple[float, float, str] | None:
-        """What the small and the large reference network take, in milliseconds, and the host that said so."""
-        with self.session() as session:
-            row = session.get(ClockRow, (hardware, threads, torch, device))
-            return None if row is None else (row.small_ms, row.large_ms, row.host)
-
-    def keep_clock(
-        self, hardware: str, threads: int, torch: str, device: str, *, small_ms: float, large_ms: float, host: str
-    ) -> None:
-        """Keep a calibration; the first one of a kind of host stays, so that its figures compare."""
-        times = {"small_ms": small_ms, "large_ms": large_ms, "host": host}
-        self._add_unless_there(ClockRow(hardware=hardware, threads=threads, torch=torch, device=device, **times))
-
-    def latency(
-        self,
-        architecture_key: str,
-        *,
-        backend: str,
-        version: str,
-        hardware: str,
-        threads: int,
-        batch: int,
-        precision: str,
-    ) -> LatencyRecord | None:
-        """What a network takes under these conditions, if any study measured it."""
-        conditions = same_conditions(
-            backend=backend, version=version, hardware=hardware, threads=threads, batch=batch, precision=precision
-        )
-        with self.session() as session:
-            row = session.scalar(select(LatencyRow).where(LatencyRow.architecture_key == architecture_key, conditions))
-            return None if row is None else record_of(row)
-
-    def keep_latency(self, architecture: Architecture, record: LatencyRecord) -> None:
-        """Keep a latency in the place of that of the same conditions, which stays if it is less noisy and the new one
-        was measured alone.
-        """
-        assert record.latency_ms > 0  # nor NaN, which SQLite takes for nothing
-        assert record.noise >= 0
-        self._add_architecture(architecture)
-        if not self._add_unless_there(row_of(architecture.key, record)):
-            with self.session() as session:
-                session.execute(replacement(architecture.key, record))
-                session.commit()
-
-    def latencies(
-        self, *, backend: str, version: str, hardware: str, threads: int, batch: int, precision: str, limit: int = 1000
-    ) -> list[tuple[Architecture, float]]:
-        """Networks and milliseconds under these conditions: the newest that are not noisy, the newest last.
-
-        Networks of own code that this process may not run are left out.
-        """
-        conditions = same_conditions(
-            backend=backend, version=version, hardware=hardware, threads=threads, batch=batch, precision=precision
-        )
-        with self.session() as session:
-            return readable(session.execute(newest(conditions, limit)).all()[::-1])
-
-    def _add_architecture(self, architecture: Architecture) -> None:
-        self._add_unless_there(ArchitectureRow(key=architecture.key, description=architecture.to_json()))
-
-    def _add_unless_there(self, row: Base) -> bool:
-        """Add a row; one with the same key, which another worker may have added in this moment, stays: then False."""
-        with self.session() as session:
-            session.add(row)
-            try:
-                session.commit()
-            except IntegrityError:
-                session.rollback()
-                return False
-            return True
+def _some_at_once(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Ids in ascending order, as many at once as a query takes."""
+    every = sorted(ids)
+    return (every[start : start + AT_ONCE] for start in range(0, len(every), AT_ONCE))
 
 
 def _measure(session: Session, evaluation: int, measured: Mapping[str, tuple[float, Json]]) -> None:

@@ -47,11 +47,11 @@ class ArchitectureRow(Base):
 class EvaluationRow(Base):
     """One candidate tried in one study.
 
-    state: ``open`` (a place is taken, nothing is proposed yet), ``running``, ``complete``, ``failed``, or ``refused``
-    (what is known before training violates a constraint; it takes no place). key: of the candidate; unique within the
-    study. deployed_key: of the network that is left. task: the key of the data. weights, quantized: artifacts, the
-    trained weights and the int8 model made of them. reused: the evaluation of another study that the results were
-    taken from.
+    state: ``open`` (a place is taken, nothing is proposed yet), ``running``, ``complete``, ``stopped`` (early, for a
+    reason), ``failed``, or ``refused`` (not trained because of what is known before; it takes no place). key: of the
+    candidate; unique within the study. deployed_key: of the network that is left. task: the key of the data. weights,
+    quantized: artifacts, the trained weights and the int8 model made of them. reused: the evaluation of another study
+    that the results were taken from.
     """
 
     __tablename__ = "paretonas_evaluations"

@@ -166,7 +166,7 @@ def test_the_space_of_a_study_file_is_shown(cli: Cli, tmp_path: Path) -> None:
         (("run", "--task", "table"), "task 'table' needs file and target: give type = 'table', file = …, target = …"),
         (("run", "--objectives", "accuracy,flops"), f"there is {', '.join(OBJECTIVES)}"),
         (("run", "--objectives", "accuracy"), "the costs are parameters, macs, nonzero_parameters"),
-        (("run", "--sampler", "grid"), "there is tpe, nsga2, random"),
+        (("run", "--sampler", "grid"), "there is ehvi, tpe, tpe_multivariate, nsga2, nsga3, gp, random"),
         (("run", "--device", "tpu"), "there is cpu, cuda"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Moves: a layer leaves, a layer comes, a network becomes wider; with its weights, and growth changes no answer."""
+"""Moves: layers leave and come, networks become wider or narrower, kernels grow; and growth changes no answer."""
 
 import json
 from collections.abc import Iterator
@@ -27,9 +27,13 @@ from paretonas.spaces import (
     moved_architecture,
     part_copies,
     possible_moves,
+    prune,
+    pruned_architecture,
+    unit_scores,
 )
+from paretonas.spaces.moves import PRESERVING
 
-REMOVE, INSERT = "remove_layer", "insert_layer"
+REMOVE, INSERT, KERNEL = "remove_layer", "insert_layer", "grow_kernel"
 CONV, MEAN, FLAT, POOL = Block("conv", width=4), Block("global_average_pool"), Block("flatten"), Block("max_pool")
 LINEAR = Block("linear", width=6)
 RESIDUAL = Block("residual", width=4, hidden=5)
@@ -84,7 +88,7 @@ def test_moves_follow_each_other(family: str, seed: int, choices: st.DataObject)
     architecture = space.sample(data, seed=seed).architecture
     first = network = seasoned(architecture, seed)
     for _ in range(3):
-        growth = [move for move in possible_moves(network.architecture) if move.kind != REMOVE]
+        growth = [move for move in possible_moves(network.architecture) if move.kind in PRESERVING]
         if growth:
             network = moved(network, choices.draw(st.sampled_from(growth)))
     assert_same(network, first)
@@ -431,6 +435,119 @@ def test_parting_changes_little() -> None:
     assert_equal_states(again, network)
 
 
+# larger kernels
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    "block",
+    [
+        CONV,
+        CONV.replace(norm="none"),
+        CONV.replace(groups=2),
+        Block("residual", width=4, hidden=5, skip="projection"),
+        Block("separable", width=4),
+        Block("separable", width=4, kernels="shared", norm="none", activation="tanh"),
+        Block("inverted_residual", width=4, hidden=6, squeeze=2),
+    ],
+)
+def test_a_larger_kernel_changes_no_answer(block: Block, kernel: int, stride: int) -> None:
+    """Whatever the kernel, the stride and the kind, over images and over signals; the new places are 0 and learn."""
+    if block.op == "residual" and kernel % 2 == 0:  # cannot be
+        return
+    for shape, suffix in (((1, 8, 6), ""), ((1, 9), "1d")):
+        blocks = (CONV, block.replace(kernel=kernel, stride=stride), MEAN)
+        ops = [Block.from_json({**one.to_json(), "op": one.op + suffix}) for one in blocks]
+        network = seasoned(Architecture(shape, tuple(ops), (Head(3),)))
+        larger = moved(network, Move(KERNEL, 1))
+        assert larger.architecture.blocks[1] == ops[1].replace(kernel=kernel + 2)
+        assert_same(larger, network)
+        grown = {
+            name: parameter
+            for name, parameter in larger.named_parameters()
+            if parameter.shape != network.state_dict()[name].shape
+        }
+        assert len(grown) == (2 if block.op == "residual" else 1)
+        larger.train()(example_input(larger.architecture, 8)).square().sum().backward()
+        for name, parameter in grown.items():
+            middle: Any = (..., *[slice(1, -1)] * (parameter.dim() - 2))
+            assert torch.equal(parameter.detach()[middle], network.state_dict()[name])
+            assert not parameter.detach()[..., 0].any()
+            assert parameter.grad is not None
+            assert parameter.grad[..., 0].any()
+
+
+def test_all_users_of_a_kernel_see_as_far() -> None:
+    """One kernel grows for both; where it is only used it cannot grow, and the other is named."""
+    shared = images(CONV, CONV, CONV.replace(shares=1), MEAN)
+    network = seasoned(shared)
+    larger = moved(network, Move(KERNEL, 1))
+    assert [block.args.get("kernel") for block in larger.architecture.blocks] == [3, 5, 5, None]
+    assert_same(larger, network)
+    assert [move.at for move in possible_moves(shared) if move.kind == KERNEL] == [0, 1]
+    with pytest.raises(InvalidArchitecture, match="block 2 uses the kernel of block 1: let that one grow"):
+        moved_architecture(shared, Move(KERNEL, 2))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "at", "reason"),
+    [
+        (images(CONV, MEAN), 1, r"block 1 \(global_average_pool\) has no kernel that can grow"),
+        (
+            images(CONV.replace(kernel=15), MEAN),
+            0,
+            "cannot grow to 17: .* 8 wide, a kernel of more than 15 sees no more",
+        ),
+        (images(CONV, POOL, POOL, POOL, CONV, MEAN), 4, "cannot grow to 5: .* 1 wide"),
+        (rows(LINEAR), 0, "no kernel"),
+        (texts(LAYER), 1, "no kernel"),
+    ],
+)
+def test_a_kernel_that_cannot_grow_is_refused(architecture: Architecture, at: int, reason: str) -> None:
+    """With the reason."""
+    with pytest.raises(InvalidArchitecture, match=reason):
+        moved_architecture(architecture, Move(KERNEL, at))
+
+
+# narrower
+
+
+@pytest.mark.parametrize("ratio", [0.75, 0.5, 0.3])
+def test_the_most_important_units_stay_when_a_network_becomes_narrower(ratio: float) -> None:
+    """It is what pruning to that share of each layer leaves, weight for weight."""
+    network = seasoned(images(CONV.replace(width=10), RESIDUAL.replace(width=10), MEAN, LINEAR))
+    narrower = moved(network, Move("narrow", ratio=ratio))
+    target = pruned_architecture(network.architecture, round(1 - ratio, 6))
+    assert narrower.architecture == target
+    assert target.blocks[0].width == round(10 * ratio + 0.4)
+    assert_equal_states(narrower, prune(network, target, unit_scores(network, "l1")))
+
+
+def test_narrowing_takes_back_what_widening_gave() -> None:
+    """A copy of each unit comes and one of each pair leaves: the sizes are the old ones."""
+    architecture = images(CONV, RESIDUAL.replace(hidden=6), MEAN, LINEAR)
+    wider = moved_architecture(architecture, Move("widen", ratio=2))
+    assert moved_architecture(wider, Move("narrow", ratio=0.5)) == architecture
+
+
+def test_what_cannot_be_narrower_is_refused_and_not_offered() -> None:
+    """Too few units, or none that may leave; two shares that leave the same are one move, by the larger share."""
+
+    def offered(architecture: Architecture) -> list[float]:
+        return [move.ratio for move in possible_moves(architecture) if move.kind == "narrow"]
+
+    assert offered(rows(LINEAR.replace(width=8))) == [0.75, 0.5]
+    assert offered(rows(LINEAR.replace(width=2))) == [0.5]
+    assert offered(rows(LINEAR.replace(width=1))) == []
+    with pytest.raises(
+        InvalidArchitecture, match=r"nothing in this network can be 0\.75 times as wide: its layers have"
+    ):
+        moved_architecture(rows(LINEAR.replace(width=2)), Move("narrow", ratio=0.75))
+    with pytest.raises(InvalidArchitecture, match=r"nothing in this network can be 0\.5 times as wide"):
+        moved_architecture(images(FLAT), Move("narrow", ratio=0.5))
+
+
 # own code
 
 
@@ -481,10 +598,21 @@ def test_a_module_of_ones_own_has_no_moves() -> None:
 
 def test_a_move_survives_json() -> None:
     """What a kind does not use is not kept, so equal moves are equal data."""
-    for move in (Move(REMOVE, 3), Move(INSERT, 1), Move("widen", ratio=2)):
+    for move in (Move(REMOVE, 3), Move(INSERT, 1), Move(KERNEL, 2), Move("widen", ratio=2), Move("narrow", ratio=0.5)):
         assert Move.from_json(json.loads(json.dumps(move.to_json()))) == move
     assert Move("widen", 3, 2) == Move("widen", ratio=2.0)
+    assert Move("narrow", 3, 0.5) == Move("narrow", ratio=0.5)
+    assert Move(KERNEL, 3, 7.0) == Move(KERNEL, 3)
     assert Move(REMOVE, 3, 7.0) == Move(REMOVE, 3)
+
+
+@given(
+    kind=st.sampled_from(["remove_layer", "insert_layer", "widen"]), at=st.integers(0, 99), ratio=st.floats(1.001, 9)
+)
+def test_moves_of_earlier_releases_are_read_as_they_were_written(kind: str, at: int, ratio: float) -> None:
+    """The JSON of the kinds that there were is the same to the letter, so keys stay what they were."""
+    written = {"kind": kind, "at": 0 if kind == "widen" else at, "ratio": ratio if kind == "widen" else 1.0}
+    assert Move.from_json(written).to_json() == written
 
 
 @pytest.mark.parametrize(
@@ -495,6 +623,9 @@ def test_a_move_survives_json() -> None:
         ({"kind": REMOVE, "at": True}, "from 0, True was given"),
         ({"kind": "widen"}, r"ratio above 1, such as 1\.5, 1\.0 was given"),
         ({"kind": "widen", "ratio": float("inf")}, "inf was given"),
+        ({"kind": "narrow"}, r"above 0 and below 1, such as 0\.75, 1\.0 was given"),
+        ({"kind": "narrow", "ratio": 0}, "below 1, such as 0.75, 0 was given"),
+        ({"kind": "narrow", "ratio": float("nan")}, "nan was given"),
         ({"kind": "widen", "ratio": "2"}, "'2' was given"),
         ({"by": 2}, "not a move as paretonas writes it"),
     ],
@@ -505,7 +636,10 @@ def test_a_malformed_move_is_refused(arguments: dict[str, Any], reason: str) -> 
         Move.from_json(arguments)
 
 
-@pytest.mark.parametrize("move", [Move(REMOVE, 1), Move(INSERT, 1), Move("widen", ratio=1.5)])
+@pytest.mark.parametrize(
+    "move",
+    [Move(REMOVE, 1), Move(INSERT, 1), Move(KERNEL, 0), Move("widen", ratio=1.5), Move("narrow", ratio=0.5)],
+)
 def test_mode_precision_and_random_state_stay(move: Move) -> None:
     """In training and float64 before, so after; nothing is drawn; twice gives the same bits in tensors of its own."""
     network = seasoned(images(CONV, CONV, MEAN)).double().train()
@@ -563,7 +697,7 @@ def check(network: Network, move: Move) -> None:
     result = moved(network, move)
     assert result.architecture == target
     assert not result.training
-    if move.kind != REMOVE:
+    if move.kind in PRESERVING:
         assert_same(result, network)
     counted(result, target)
     exported(result, target)

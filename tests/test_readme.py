@@ -51,7 +51,7 @@ def commands(text: str, cli: Cli) -> str:
 
 def test_every_block_is_run() -> None:
     """A new block in the README needs a test here."""
-    assert len(BLOCKS) == 15
+    assert len(BLOCKS) == 16
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,14 @@ def test_script_searches_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     names: dict[str, Any] = {}
     exec(line, names)  # noqa: S102
     assert isinstance(names["model"], Network)
+
+
+def test_a_budget_of_epochs_and_a_network_of_the_readers_own(tmp_path: Path) -> None:
+    """The study spends what it was given, says what it saved, and tried the reader's network first."""
+    script = block("python", "study.enqueue") + "\nprint(study.trials[0].architecture == mine)"
+    out = run([sys.executable, "-c", script], tmp_path)
+    assert re.search(r"6\d epochs were trained", out)
+    assert out.rstrip().endswith("True")
 
 
 def test_a_found_network_is_shrunk_and_grown(

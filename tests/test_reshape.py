@@ -146,7 +146,7 @@ def test_the_search_changes_what_it_found(url: str) -> None:
 
     def searched(name: str) -> list[Any]:
         study = pn.create_study(name, space=pn.ConvSpace(layers=(1, 3), widths=[4, 8], training=BRIEF),
-                                objectives=OBJECTIVES, storage=url, moves=0.7)  # fmt: skip
+                                objectives=OBJECTIVES, storage=url, moves=0.7, sampler="tpe")  # fmt: skip
         study.optimize(8, show_progress=False)
         return [trial.candidate for trial in study.trials]
 

@@ -114,7 +114,7 @@ def test_how_far_to_search_is_checked(small: pn.Study, asked: dict[str, Any], me
 # The same again
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["ehvi", "tpe", "nsga2", "random"])
 def test_the_same_seed_gives_the_same_study(tmp_path: Path, sampler: str) -> None:
     """Two studies of one seed, in two stores, propose the same candidates in the same order with the same values."""
     one, other, changed = (
@@ -328,8 +328,8 @@ def test_a_definition_is_plain_json() -> None:
 def test_a_definition_of_a_newer_release_is_refused() -> None:
     """Another version, missing parts and unknown parts are named."""
     data = Definition(SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu").to_json()
-    with pytest.raises(StudyError, match="version 4 or below is needed, this one has version 5"):
-        Definition.from_json({**data, "version": 5})
+    with pytest.raises(StudyError, match="version 5 or below is needed, this one has version 6"):
+        Definition.from_json({**data, "version": 6})
     with pytest.raises(StudyError, match="missing or unknown parts: rungs, seed"):
         Definition.from_json({**{name: part for name, part in data.items() if name != "seed"}, "rungs": 3})
 
@@ -386,7 +386,7 @@ def test_a_study_is_found_by_name(url: str) -> None:
         ({"task": "imagenet"}, "unknown task 'imagenet': .*there is digits"),
         ({"task": {"type": "digits", "size": 8}}, "unknown field of task 'digits' 'size'"),
         ({"task": 3}, "a task is a word, a table with a type and fields, or a Task"),
-        ({"sampler": "grid"}, "unknown sampler 'grid': there is tpe, nsga2, random"),
+        ({"sampler": "grid"}, "unknown sampler 'grid': there is ehvi, tpe, tpe_multivariate, nsga2, nsga3, gp, random"),
         ({"device": "tpu"}, r"unknown device 'tpu': did you mean 'cpu'\? there is cpu, cuda"),
         ({"objectives": ["accuracy", "flops"]}, "unknown objective 'flops': .*there is accuracy, "),
         ({"objectives": ["digit.acuracy", "macs"]}, "unknown metric 'acuracy': did you mean 'accuracy'"),

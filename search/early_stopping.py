@@ -1,0 +1,107 @@
+"""Deciding, before a candidate is trained and after each of its epochs, whether training it can add to the front."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import Refused
+from ..objectives import Epoch, Measurement
+from ..spaces import Candidate
+from ..storage import Evaluation
+from .constraints import held
+from .forecast import Curve
+from .goals import Goal, goals_of
+from .stopping import reason_to_stop
+
+if TYPE_CHECKING:
+    from .study import Study
+
+
+class EarlyStopping:
+    """The stopping rule of a study with what it learned so far; one for a worker, which reads only what is new."""
+
+    def __init__(self, study: "Study") -> None:
+        self._study = study
+        self.goals = goals_of(study.definition.resolved_objectives)
+        self._ended: dict[int, tuple[Evaluation, Curve]] = {}
+
+    def watch(self, candidate: Candidate) -> "Watch":
+        """Who decides about one candidate, by what has ended until now."""
+        self._read()
+        ended = sorted(self._ended.values(), key=lambda one: one[0].trial_number)
+        others = [_alike(evaluation, curve, candidate) for evaluation, curve in ended]
+        best = [evaluation for evaluation, curve in ended if curve.finished]
+        return Watch(self._study.definition.stopping, self.goals, candidate.epochs, others, best)
+
+    def _read(self) -> None:
+        store, bounds = self._study.store, self._study.definition.bounds
+        states = store.states(self._study.id)
+        for gone in self._ended.keys() - states.keys():
+            del self._ended[gone]
+        new = [
+            identity
+            for identity, state in states.items()
+            if state in ("complete", "stopped") and identity not in self._ended
+        ]
+        curves = store.curves(new)
+        for evaluation in store.read(new):
+            complete = evaluation.state == "complete"
+            if not complete or held(bounds, evaluation.values):
+                scores = tuple(point.score for point in curves.get(evaluation.id, ()))
+                known = evaluation.values if complete else _costs(evaluation.values, self.goals)
+                curve = Curve(scores, evaluation.candidate.epochs, known, finished=complete)
+                self._ended[evaluation.id] = evaluation, curve
+
+
+@dataclass
+class Watch:
+    """Follows one candidate. others: the curves of those that ended; best: those of them that are complete."""
+
+    rule: str
+    goals: Sequence[Goal]
+    epochs: int
+    others: Sequence[Curve]
+    best: Sequence[Evaluation]
+    costs: dict[str, float] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+
+    def begin(self, early: Mapping[str, Measurement]) -> None:
+        """Take in what is known before training. Raises Refused if nothing that training could give would add to it."""
+        self.costs = _costs({name: measurement.value for name, measurement in early.items()}, self.goals)
+        if self.rule != "none" and (better := self._unbeatable()) is not None:
+            named = ", ".join(f"{goal.name} {better.values[goal.name]:.6g}" for goal in self.goals)
+            raise Refused(
+                f"trial {better.trial_number} has {named}, which no network of these costs can beat",
+                early,
+                kind="dominated",
+            )
+
+    def reason(self, epoch: Epoch) -> str | None:
+        """Why to stop after this epoch, or None."""
+        self.scores.append(epoch.score)
+        curve = Curve(tuple(self.scores), self.epochs, self.costs, finished=False)
+        return reason_to_stop(self.rule, curve, self.others, self.goals)
+
+    def _unbeatable(self) -> Evaluation | None:
+        """One that is as good as any network can be and no costlier, if all costs are known."""
+        if any(goal.best is None if goal.quality else goal.name not in self.costs for goal in self.goals):
+            return None
+        return next(
+            (one for one in self.best if all(self._reached(goal, one.values[goal.name]) for goal in self.goals)), None
+        )
+
+    def _reached(self, goal: Goal, value: float) -> bool:
+        bound = goal.best if goal.quality else self.costs[goal.name]
+        assert bound is not None
+        return goal.loss(value) <= goal.loss(bound)
+
+
+def _costs(values: Mapping[str, float], goals: Sequence[Goal]) -> dict[str, float]:
+    return {goal.name: values[goal.name] for goal in goals if not goal.quality and goal.name in values}
+
+
+def _alike(evaluation: Evaluation, curve: Curve, candidate: Candidate) -> Curve:
+    """The curve as it counts for a candidate: one that began with trained weights says nothing of one that did not."""
+    if (evaluation.candidate.start is None) == (candidate.start is None):
+        return curve
+    return Curve((), curve.planned, curve.values, curve.finished)

@@ -1,0 +1,171 @@
+"""What the search knows: the candidates of the study, and those of earlier studies on the store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+from ..objectives import Deployed, LatencyPredictor, Timed, objective_of
+from ..spaces import Candidate, ModuleArchitecture
+from ..storage import ENDED, CurvePoint, Evaluation
+from .bench import StoreBench
+from .constraints import held
+from .earlier import earlier_studies
+from .forecast import Curve, forecast
+from .front import non_dominated
+from .gain import Seen
+from .goals import Goal, goals_of
+from .static_costs import COUNTS, static_costs
+from .traits import traits
+
+if TYPE_CHECKING:
+    from .study import Study
+    from .surrogate import Features
+
+FORESEEN_ANEW = 32  # evaluations after which the end of a stopped one is foreseen anew, from what ended meanwhile
+REFITTED = 1.25  # times as many evaluations, and MORE of them, after which times are learned anew
+MORE = 10
+_kept: "WeakKeyDictionary[Study, Knowledge]" = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Known:
+    """An evaluation, as far as the search needs it. genes: those that Optuna has; a move has none."""
+
+    evaluation: Evaluation
+    key: str
+    features: "Features"
+    curve: Curve
+    genes: Mapping[str, Any]
+    feasible: bool
+
+    @property
+    def number(self) -> int:
+        return self.evaluation.trial_number
+
+    @property
+    def finished(self) -> bool:
+        return self.evaluation.state == "complete" and self.feasible
+
+
+class Knowledge:
+    """Read from the store step by step: what has ended is read once, what runs each time."""
+
+    def __init__(self, study: "Study") -> None:
+        self.study = study
+        self.goals: tuple[Goal, ...] = goals_of(study.definition.resolved_objectives)
+        self.known: list[Known] = []  # that ended, by trial
+        self.running: list[Known] = []
+        self.prior: list[list[Seen]] = []  # what earlier studies saw, each by itself
+        self.learned = -1  # counts how often times were learned anew
+        self._measures = tuple(objective_of(name) for name in study.definition.measures)
+        self._ended: dict[int, Known] = {}
+        self._foreseen: dict[int, tuple[int, Mapping[str, tuple[float, float]]]] = {}
+        self._predictors: dict[str, LatencyPredictor | None] = {}
+        self._learned_from = 0
+        self._refreshed = False
+
+    @property
+    def keys(self) -> set[str]:
+        """Of all that was begun, in whatever state it is."""
+        return {one.key for one in (*self.known, *self.running)}
+
+    def refresh(self) -> None:
+        """Read what ended since the last time, and what runs now."""
+        store, study = self.study.store, self.study
+        states = store.states(study.id)
+        new = [identity for identity in states if identity not in self._ended]
+        found = store.read(new) if new else []
+        curves = store.curves(new) if new else {}
+        genes = {t.number: t.params for t in study.optuna.get_trials(deepcopy=False)} if new else {}
+        known = [self._known(one, curves.get(one.id, []), genes.get(one.trial_number, {})) for one in found]
+        self._ended |= {one.evaluation.id: one for one in known if one.evaluation.state in ENDED}
+        self.running = sorted((one for one in known if one.evaluation.state == "running"), key=lambda one: one.number)
+        self.known = sorted(self._ended.values(), key=lambda one: one.number)
+        if not self._refreshed:
+            self.prior = earlier_studies(study, self.goals, before=min(states, default=None))
+            self._refreshed = True
+        timed = any(isinstance(measure, Timed) for measure in self._measures)
+        if timed and (
+            self.learned < 0 or len(self.known) >= max(self._learned_from * REFITTED, self._learned_from + MORE)
+        ):
+            self._predictors, self._learned_from = {}, len(self.known)
+            self.learned += 1
+
+    def seen(self) -> list[Seen]:
+        """What ended, by trial, then what runs. What was refused by what follows from its blocks teaches nothing."""
+        curves = [one.curve for one in self.known]
+        found = [self._seen(one, index, curves) for index, one in enumerate(self.known) if self._teaches(one)]
+        ended = [curve for curve in curves if curve.finished]
+        for one in self.running:
+            expected = forecast(one.curve, ended, self.goals) if one.curve.scores else {}
+            found.append(Seen(one.features, one.curve.values, "running", expected))
+        return found
+
+    def curves(self) -> list[Curve]:
+        """Of all that ended, by trial."""
+        return [one.curve for one in self.known if one.curve.scores]
+
+    def front(self) -> list[Known]:
+        """The points of the front, by trial."""
+        finished = [one for one in self.known if one.finished]
+        objectives = self.study.definition.resolved_objectives
+        return [finished[index] for index in non_dominated([one.evaluation.values for one in finished], objectives)]
+
+    def costs(self, candidate: Candidate) -> dict[str, float]:
+        """Objectives, and what is bounded, that are known without building it."""
+        return static_costs(candidate, self._measures, self._predictor)
+
+    def _predictor(self, objective: Timed) -> LatencyPredictor | None:
+        if objective.name not in self._predictors:
+            bench = StoreBench(self.study.store, self.study.definition)
+            deployed = Deployed(nn.Identity(), self.known[0].evaluation.deployed) if self.known else None
+            self._predictors[objective.name] = bench.predictor(deployed, objective) if deployed else None
+        return self._predictors[objective.name]
+
+    def _known(self, one: Evaluation, points: Sequence[CurvePoint], genes: Mapping[str, Any]) -> Known:
+        finished = one.state == "complete"
+        values = one.values if finished or one.state == "refused" else self._costs_of(one)
+        curve = Curve(tuple(point.score for point in points), one.candidate.epochs, values, finished)
+        bounds = self.study.definition.bounds
+        return Known(one, one.candidate.key, traits(one.candidate), curve, genes, held(bounds, one.values))
+
+    def _costs_of(self, one: Evaluation) -> dict[str, float]:
+        """What is known for sure of one that did not finish: no quality, which is as it was when it ended."""
+        told = {goal.name: one.values[goal.name] for goal in self.goals if goal.name in one.values and not goal.quality}
+        try:
+            return {**self.costs(one.candidate), **told}
+        except Exception:  # noqa: BLE001 - what it failed by may be that it has no costs
+            return told
+
+    def _teaches(self, one: Known) -> bool:
+        """Whether one that was refused could not be seen to be impossible before."""
+        evaluation = one.evaluation
+        if evaluation.state != "refused":
+            return True
+        counted = all(bound.measure in COUNTS for bound in self.study.definition.bounds)
+        return evaluation.kind == "infeasible" and (
+            not counted or isinstance(evaluation.candidate.architecture, ModuleArchitecture)
+        )
+
+    def _seen(self, one: Known, index: int, curves: Sequence[Curve]) -> Seen:
+        if one.evaluation.state == "stopped":
+            return Seen(one.features, one.curve.values, "stopped", self._expected(one, index, curves))
+        return Seen(one.features, one.curve.values, "finished" if one.finished else "failed")
+
+    def _expected(self, one: Known, index: int, curves: Sequence[Curve]) -> Mapping[str, tuple[float, float]]:
+        """The end, foreseen from what had ended when its turn came last, so that no process foresees another one."""
+        until = len(curves) - (len(curves) - index) % FORESEEN_ANEW
+        if self._foreseen.get(one.evaluation.id, (-1, {}))[0] != until:
+            others = [curve for curve in curves[:until] if curve.finished]
+            self._foreseen[one.evaluation.id] = until, forecast(one.curve, others, self.goals)
+        return self._foreseen[one.evaluation.id][1]
+
+
+def knowledge_of(study: "Study") -> Knowledge:
+    """The one of a study in this process, as it was last refreshed."""
+    if study not in _kept:
+        _kept[study] = Knowledge(study)
+    return _kept[study]
