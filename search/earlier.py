@@ -1,12 +1,15 @@
 """What other studies on the store saw before this one began."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import ParetonasError, UsageError
 from ..storage import Evaluation, Store
 from .constraints import held
+from .front import non_dominated
 from .gain import Seen
+from .genes import Genes
 from .goals import Goal
 from .traits import traits
 
@@ -38,6 +41,38 @@ def earlier_studies(study: "Study", goals: Sequence[Goal], *, before: int | None
         if seen is not None:
             groups.setdefault(owners[one.id], []).append(seen)
     return [groups[owner] for owner in sorted(groups)]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A point of the front of an earlier study. free: its results can be taken over, so trying it costs nothing."""
+
+    key: str
+    genes: Genes
+    free: bool
+
+
+def earlier_fronts(study: "Study", *, before: int | None) -> list[Earlier]:
+    """The points of the front of each earlier study of the same space and task. before: as for ``earlier_studies``."""
+    from .study import open_study
+
+    definition, found = study.definition, dict[str, Earlier]()
+    for name in study.store.study_names():
+        try:
+            other = open_study(study.store, name)
+        except ParetonasError:  # of a newer release, or of code that may not run here
+            continue
+        theirs = other.definition
+        if other.id == study.id or (theirs.space, theirs.task) != (definition.space, definition.task):
+            continue
+        ended = [one for one in other.trials if one.feasible and (before is None or one.evaluation.id < before)]
+        front = [ended[i] for i in non_dominated([one.values for one in ended], theirs.resolved_objectives)]
+        genes = {one.number: one.params for one in other.optuna.get_trials(deepcopy=False)} if front else {}
+        free = all(getattr(theirs, name) == getattr(definition, name) for name in ("seed", "threads", "device"))
+        for one in front:
+            if genes.get(one.number):
+                found[one.candidate.key] = Earlier(one.candidate.key, genes[one.number], free and not one.inherited)
+    return list(found.values())
 
 
 def _seen(one: Evaluation, goals: Sequence[Goal], study: "Study") -> Seen | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FEW = 32  # new candidates; with fewer drawn, all that the space has are looked at
 MOST = 500  # that are compared
+ENOUGH = 8  # points of the front that need none of earlier studies beside them as parents
 _kept: "WeakKeyDictionary[Study, Ehvi]" = WeakKeyDictionary()
 
 
@@ -36,6 +37,7 @@ class Ehvi:
     def choose(self, place: int) -> Genes | None:
         """The genes of the best candidate that is not known; {} if the space makes none, None if all are known.
 
+        What an earlier study has the results of is taken first, as long as it is expected to gain: it costs nothing.
         place: of the trial among those that were not interrupted, from which all that is random follows.
         """
         knowledge = self._knowledge
@@ -45,13 +47,17 @@ class Ehvi:
             return {} if self._pool.error else None
         options = self._within_constraints(drawn)
         gains = gains_of(knowledge, [self._option(one) for one in options])
-        return options[int(np.argmax(gains))].genes
+        free = {one.key for one in knowledge.earlier if one.free}
+        costless = [gain if one.key in free else 0.0 for one, gain in zip(options, gains, strict=True)]
+        return options[int(np.argmax(costless if any(costless) else gains))].genes
 
     def _new(self, place: int) -> list[Drawn]:
         """Candidates that nobody has begun, each once, in an order that follows from the place."""
         known, pool = self._knowledge.keys, self._pool
         parents = [(one.key, one.genes) for one in self._knowledge.front()]
-        new = {one.key: one for one in (*pool.neighbours(parents, place), *pool.fresh(place)) if one.key not in known}
+        earlier = [(one.key, one.genes) for one in self._knowledge.earlier]
+        bred = pool.neighbours(parents if len(parents) >= ENOUGH else [*parents, *earlier], place)
+        new = {one.key: one for one in (*pool.again(earlier), *bred, *pool.fresh(place)) if one.key not in known}
         if len(new) < FEW:
             new |= {one.key: one for one in pool.everything() if one.key not in known}
         return list(new.values())[:MOST]

@@ -5,7 +5,7 @@ from math import exp, log
 from random import Random
 from typing import Any
 
-from ..spaces.choices import Choice, Options, RandomSuggester, Range, Suggester, suggest
+from ..spaces.choices import Choice, Options, RandomSuggester, Range, Suggester, suggest, values_of
 from ..spaces.looking import Questions
 
 Genes = Mapping[str, Any]
@@ -34,6 +34,18 @@ class Recorded:
     ) -> float:
         self.genes[name] = value = self._inner.suggest_float(name, low, high, step=step, log=log)
         return value
+
+
+class Given(Questions):
+    """Answers as was given; what was not, or may no longer be, has the first value that may be."""
+
+    def __init__(self, genes: Genes) -> None:
+        super().__init__()
+        self._genes = genes
+
+    def answer(self, name: str, choice: Choice) -> Any:
+        value = self._genes.get(name)
+        return value if name in self._genes and allows(choice, value) else values_of(choice)[0]
 
 
 class Child(Questions):

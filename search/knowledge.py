@@ -12,7 +12,7 @@ from ..spaces import Candidate, ModuleArchitecture
 from ..storage import ENDED, CurvePoint, Evaluation
 from .bench import StoreBench
 from .constraints import held
-from .earlier import earlier_studies
+from .earlier import Earlier, earlier_fronts, earlier_studies
 from .forecast import Curve, forecast
 from .front import non_dominated
 from .gain import Seen
@@ -59,6 +59,7 @@ class Knowledge:
         self.known: list[Known] = []  # that ended, by trial
         self.running: list[Known] = []
         self.prior: list[list[Seen]] = []  # what earlier studies saw, each by itself
+        self.earlier: list[Earlier] = []  # the fronts of those that searched the same
         self.learned = -1  # counts how often times were learned anew
         self._measures = tuple(objective_of(name) for name in study.definition.measures)
         self._ended: dict[int, Known] = {}
@@ -85,7 +86,9 @@ class Knowledge:
         self.running = sorted((one for one in known if one.evaluation.state == "running"), key=lambda one: one.number)
         self.known = sorted(self._ended.values(), key=lambda one: one.number)
         if not self._refreshed:
-            self.prior = earlier_studies(study, self.goals, before=min(states, default=None))
+            first = min(states, default=None)
+            self.prior = earlier_studies(study, self.goals, before=first)
+            self.earlier = earlier_fronts(study, before=first)
             self._refreshed = True
         timed = any(isinstance(measure, Timed) for measure in self._measures)
         if timed and (

@@ -8,15 +8,15 @@ from zlib import crc32
 from ..spaces import Candidate, DataSpec, Space, shapes
 from ..spaces.choices import RandomSuggester, Range, Suggester
 from ..spaces.looking import Path
-from .genes import Child, Genes, Recorded
+from .genes import Child, Genes, Given, Recorded
 from .traits import traits
 
 if TYPE_CHECKING:
     from .surrogate import Features
 
 FIRST = 96  # fresh candidates of the first proposal
-FRESH = 16  # that come with each further one
-WINDOW = 360  # of which so many are looked at, the newest
+FRESH = 8  # that come with each further one
+WINDOW = 320  # of which so many are looked at, the newest
 PARENTS = 24  # points of the front that have neighbours
 NEIGHBOURS = 6  # of each
 CROSSED = 3  # one of so many neighbours has two parents
@@ -46,6 +46,7 @@ class Pool:
         self._space, self._spec, self._seed = space, spec, seed
         self._fresh: dict[int, Drawn | None] = {}
         self._bred: dict[tuple[str, str, int], Drawn | None] = {}
+        self._again: dict[str, Drawn | None] = {}
         self._all: list[Drawn] | None = None
         self.error: Exception | None = None
 
@@ -56,6 +57,13 @@ class Pool:
         for index in range(max(0, last - WINDOW), last):
             self._fresh[index] = kept[index] if index in kept else self._drawn(RandomSuggester(self._mixed(index)))
         return [drawn for drawn in self._fresh.values() if drawn is not None]
+
+    def again(self, parents: Parents) -> list[Drawn]:
+        """The candidates of other studies, which are key and genes, as they were."""
+        for key, genes in parents:
+            if key not in self._again:
+                self._again[key] = self._drawn(Given(genes))
+        return [drawn for drawn in self._again.values() if drawn is not None]
 
     def neighbours(self, parents: Parents, place: int) -> list[Drawn]:
         """Mutations of parents, which are key and genes, and crossovers of those that stand side by side."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
-from math import ceil
+from math import ceil, isfinite, nan
 
 import moocore
 import numpy as np
@@ -135,7 +135,9 @@ class Plane:
         losses = _losses(raw, axes, logarithmic)
         low, high = np.nanmin(losses, axis=0, initial=np.inf), np.nanmax(losses, axis=0, initial=-np.inf)
         low, width = np.where(np.isfinite(low), low, 0.0), np.where(high > low, high - low, 1.0)
-        done = ended(others, main)
+        done = [
+            one for one in others if one.finished and isfinite(one.values.get(main.name, nan))
+        ]  # also without curve
         plane = cls(main, axes, logarithmic, low, width, np.empty(0), np.empty(0))
         reached = np.array([main.loss(other.values[main.name]) for other in done])
         known = plane.scaled(done, missing=1.0 + MARGIN)

@@ -1,5 +1,6 @@
 """What is believed of a candidate before it is trained: a Gaussian process on plain features."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def encode(rows: Sequence[Features], numbers: Matrix) -> Inputs:
     alphabets: dict[tuple[str, ...], list[Matrix]] = {}
     for name in sorted({name for row in rows for name in row}):
         values = [row.get(name) for row in rows]
-        if any(isinstance(value, str) for value in values):
+        if str in set(map(type, values)):
             words, hot = _one_hot(values)
             alphabets.setdefault(words, []).append(hot)
             groups.append([*hot.T, *_numerals(words, hot)])
@@ -73,13 +74,11 @@ def encode(rows: Sequence[Features], numbers: Matrix) -> Inputs:
 
 def _one_hot(values: Sequence[object]) -> tuple[tuple[str, ...], Matrix]:
     """The words, at most MOST_WORDS, and which of them each row has: (rows, words)."""
-    counts: dict[str, int] = {}
-    for value in values:
-        if value is not None:
-            counts[str(value)] = counts.get(str(value), 0) + 1
+    counts = {str(value): count for value, count in Counter(values).items() if value is not None}
     words = tuple(sorted(sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]))
     place = {word: index for index, word in enumerate(words)}
-    which = np.array([-1 if value is None else place.get(str(value), -1) for value in values])
+    at = {value: place.get(str(value), -1) if value is not None else -1 for value in set(values)}
+    which = np.array([at[value] for value in values])
     return words, (which[:, None] == np.arange(len(words))).astype(float)
 
 

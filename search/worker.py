@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from optuna.trial import Trial as OptunaTrial
+from threadpoolctl import threadpool_limits
 
 from .. import own
 from ..errors import CandidateFailed, DeviceLost, ParetonasError, Refused, Stopped, StudyError
@@ -64,7 +65,7 @@ def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], on_los
     for name in definition.measures:
         objective_of(name).check()
     refused = lost = 0
-    with cpu_threads(definition.threads):
+    with cpu_threads(definition.threads), threadpool_limits(definition.threads, user_api="blas"):
         data, bench = data_of(definition, definition.device), StoreBench(store, definition)
         stopping = EarlyStopping(study)
         while not budget.is_spent(study):

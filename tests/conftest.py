@@ -54,7 +54,11 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> pn.Study:
     folder = tmp_path_factory.mktemp("mixed")
     space = pn.MLPSpace(layers=1, widths=[4, 8, 10**12], activations=["relu", "tanh"], pruning=0.0, training=BRIEF)
     study = pn.create_study(
-        "mixed", space=space, objectives=["accuracy", "parameters"], storage=f"sqlite:///{folder / 'nas.db'}"
+        "mixed",
+        space=space,
+        objectives=["accuracy", "parameters"],
+        storage=f"sqlite:///{folder / 'nas.db'}",
+        sampler="tpe",  # ours never proposes what is known
     )
     with pytest.raises(StudyError, match="exhausted"):
         study.optimize(7, show_progress=False)

@@ -80,7 +80,7 @@ def test_help_lists_the_commands(cli: Cli) -> None:
     answer = cli("--help")
     assert answer.returncode == 0
     assert all(name.split()[0] in answer.stdout for name in COMMANDS)
-    words = "run worker front pick export shrink grow compress dashboard tasks"
+    words = "run worker front pick export shrink grow train compress dashboard tasks"
     assert {*words.split(), "space show"} == COMMANDS.keys()
 
 

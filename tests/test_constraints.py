@@ -65,7 +65,9 @@ def test_a_wrong_constraint_is_said(texts: list[str], says: str) -> None:
 
 def test_what_is_known_early_is_refused_untrained(url: str) -> None:
     """Refused candidates have no epochs and no weights, do not count, and Optuna and its dashboard know why."""
-    study = pn.create_study("s", space=SPACE, objectives=COUNTED, constraints=["macs <= 700"], storage=url)
+    study = pn.create_study(
+        "s", space=SPACE, objectives=COUNTED, constraints=["macs <= 700"], storage=url, sampler="random"
+    )
     study.optimize(6, show_progress=False)
     by_state = {state: [t for t in study.trials if t.state == state] for state in ("complete", "refused")}
     assert len(by_state["complete"]) == 6
@@ -106,10 +108,12 @@ def test_what_is_known_late_keeps_off_the_front(url: str) -> None:
     assert {trial.number for trial in study.optuna.best_trials} <= feasible
 
 
-def test_the_sampler_learns_from_refusals(url: str) -> None:
+def test_optunas_sampler_learns_from_refusals(url: str) -> None:
     """Of the later proposals far fewer are refused than of the first ten, which are random."""
     space = pn.MLPSpace(layers=(1, 2), widths=list(range(4, 128, 4)), pruning=0.0, training=BRIEF)
-    study = pn.create_study("s", space=space, objectives=COUNTED, constraints=["parameters <= 2500"], storage=url)
+    study = pn.create_study(
+        "s", space=space, objectives=COUNTED, constraints=["parameters <= 2500"], storage=url, sampler="tpe"
+    )
     study.optimize(20, show_progress=False)
     told = [trial.state is TrialState.PRUNED for trial in study.optuna.get_trials()]
     first, later = told[:10], told[10:]
@@ -133,7 +137,9 @@ def test_an_impossible_constraint_is_said(url: str) -> None:
 def test_a_refused_candidate_is_known(url: str) -> None:
     """Proposed again it is answered from the store, and refused again."""
     space = pn.MLPSpace(layers=1, widths=[4, 64], activations="relu", pruning=0.0, training=BRIEF)
-    study = pn.create_study("s", space=space, objectives=COUNTED, constraints=["parameters <= 1000"], storage=url)
+    study = pn.create_study(
+        "s", space=space, objectives=COUNTED, constraints=["parameters <= 1000"], storage=url, sampler="random"
+    )
     with pytest.raises(StudyError, match="exhausted"):
         study.optimize(2, show_progress=False)
     assert sorted(trial.state for trial in study.trials) == ["complete", "refused"]

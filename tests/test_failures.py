@@ -67,7 +67,7 @@ def test_a_candidate_that_cannot_train_is_recorded(url: str) -> None:
 def test_a_candidate_that_does_not_fit_the_input_is_recorded(url: str) -> None:
     """A pool below one pixel is ``invalid``; the reason names the block and the shape that comes to it."""
     space = pn.ConvSpace(stages=(1, 5), layers=5, widths=[4, 8], training=BRIEF)
-    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
+    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url, sampler="random")
     study.optimize(6, show_progress=False)
     assert len(study.trials) == 6
     assert failed_trials(study)
@@ -128,7 +128,7 @@ class FragileSpace(pn.MLPSpace):
 def test_a_broken_proposal_of_ones_own_space_is_recorded(url: str) -> None:
     """A network that a user's space put together wrongly is ``invalid``; the others are trained."""
     space = FragileSpace(layers=1, widths=[4, 8], sharing="none", training=BRIEF)
-    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
+    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url, sampler="random")
     study.optimize(6, show_progress=False)
     assert {trial.state for trial in study.trials} == {"complete", "failed"}
     for trial in study.trials:
@@ -314,7 +314,7 @@ def test_ten_failures_of_one_kind_stop_the_study(url: str, broken: dict[str, boo
 def test_failures_of_several_kinds_do_not_stop_the_study(url: str) -> None:
     """Only what always fails in the same way is hopeless."""
     space = pn.ModuleSpace(moody_factory, width=(1, 1000))
-    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
+    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url, sampler="random")
     study.optimize(12, show_progress=False)
     assert len(failed_trials(study)) == 12
 

@@ -159,7 +159,7 @@ def test_the_search_changes_what_it_found(url: str) -> None:
 
 def test_moves_do_not_go_with_every_sampler(url: str) -> None:
     """NSGA-II needs the genes of each trial."""
-    with pytest.raises(UsageError, match="tpe and random"):
+    with pytest.raises(UsageError, match="ehvi, tpe, random"):
         pn.create_study("no", space=SPACE, storage=url, moves=0.5, sampler="nsga2")
 
 

@@ -99,7 +99,7 @@ def test_two_workers_together_do_exactly_what_was_asked(url: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "n_trials, timeout"),
+        ({}, "n_trials, n_epochs or timeout"),
         ({"n_trials": 0}, "n_trials must be above 0, 0 was given"),
         ({"n_trials": 1, "timeout": -1.0}, "timeout must be above 0, -1.0 was given"),
         ({"n_trials": 1, "workers": 0}, "workers must be above 0, 0 was given"),
@@ -239,9 +239,9 @@ def test_a_duplicate_is_answered_with_what_is_known(mixed: pn.Study) -> None:
 
 def test_a_candidate_of_another_study_is_taken_over(url: str) -> None:
     """In another study of the store the same candidate is not trained again: its values and weights are taken."""
-    first = pn.create_study("first", space=SPACE, objectives=COUNTED, storage=url)
+    first = pn.create_study("first", space=SPACE, objectives=COUNTED, storage=url, sampler="random")
     first.optimize(3, show_progress=False)
-    second = pn.create_study("second", space=SPACE, objectives=["accuracy", "macs"], storage=url)
+    second = pn.create_study("second", space=SPACE, objectives=["accuracy", "macs"], storage=url, sampler="random")
     second.optimize(3, show_progress=False)
     originals = {trial.candidate.key: trial for trial in first.trials}
     assert len(second.trials) == 3
@@ -255,7 +255,7 @@ def test_a_candidate_of_another_study_is_taken_over(url: str) -> None:
         kept = original.load().state_dict()
         assert all(torch.equal(tensor, kept[name]) for name, tensor in trial.load().state_dict().items())
         assert "reused_from" in second.optuna.get_trials()[trial.number].user_attrs
-    third = pn.create_study("third", space=SPACE, objectives=COUNTED, storage=url, seed=1)
+    third = pn.create_study("third", space=SPACE, objectives=COUNTED, storage=url, seed=1, sampler="random")
     third.optimize(2, show_progress=False)
     assert {trial.evaluation.reused for trial in third.trials} == {None}
 

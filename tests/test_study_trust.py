@@ -46,6 +46,7 @@ STUDY = """
 study = "own"
 objectives = ["accuracy", "parameters"]
 trials = 2
+sampler = "random"
 
 [space]
 type = "module"
@@ -119,7 +120,9 @@ def test_the_option_trusts_too(searched: str, url: str, cli: Cli, tmp_path: Path
 def test_results_of_own_code_are_not_taken_over(searched: str, url: str) -> None:
     """What the name stands for may have changed since the other study."""
     first = pn.load_study(storage=url, trust=[searched])
-    second = pn.create_study("second", space=first.definition.space, objectives=["accuracy", "macs"], storage=url)
+    second = pn.create_study(
+        "second", space=first.definition.space, objectives=["accuracy", "macs"], storage=url, sampler="random"
+    )
     second.optimize(2, show_progress=False)
     assert {trial.candidate.key for trial in first.trials} == {trial.candidate.key for trial in second.trials}
     assert {trial.evaluation.reused for trial in second.trials} == {None}

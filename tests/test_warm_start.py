@@ -42,6 +42,19 @@ def test_other_studies_are_prior_knowledge_each_by_itself(tmp_path: Path) -> Non
     assert [seen.state for seen in two] == ["failed"] * 3
 
 
+def test_the_front_of_an_earlier_study_is_proposed_again(tmp_path: Path) -> None:
+    """Where space and task agree: exactly its networks, whose results can be taken over. Another space has none."""
+    first = study_on(tmp_path, SPACE, name="first", sampler="random")
+    tried(first, 12)
+    study = study_on(tmp_path, SPACE, name="s", sampler="ehvi")
+    front = {trial.candidate.key for trial in first.pareto_front}
+    assert {one.key for one in refreshed(study).earlier} == front
+    assert {candidate.key for candidate in tried(study, len(front))} == front
+    other = study_on(tmp_path, SPACE, name="seeded", sampler="ehvi", seed=1)  # its networks would be trained anew
+    assert [one.free for one in refreshed(other).earlier if one.key in front] == [False] * len(front)
+    assert refreshed(study_on(tmp_path, OTHER, name="other")).earlier == []
+
+
 def test_what_others_find_later_changes_nothing(tmp_path: Path) -> None:
     """So that a study that is interrupted goes on as it would have."""
     first = study_on(tmp_path, SPACE, name="first", sampler="random")
