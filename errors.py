@@ -7,7 +7,8 @@ ParetonasError
 │   └── UntrustedCode        a store names code that nobody allowed to run
 ├── StoreError               the database or the artifact folder cannot be opened, read or written
 ├── StudyError               the study is missing, differs from what was asked, or has nothing to give
-│   └── NothingFits          no point of the front satisfies a pick
+│   ├── NothingFits          no point of the front satisfies a pick
+│   └── SpaceExhausted       all that a space makes was tried
 ├── ExportError              a folder cannot take the exported network, or the export does not agree
 ├── DeviceLost               what a candidate runs on is gone; the candidate is kept for retry
 └── CandidateFailed          one candidate could not be trained; the study goes on
@@ -52,6 +53,10 @@ class StudyError(ParetonasError):
 
 class NothingFits(StudyError):
     """No point of the front satisfies a pick."""
+
+
+class SpaceExhausted(StudyError):
+    """All that a space makes is known or impossible; what was found stays."""
 
 
 class ExportError(ParetonasError):

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ..errors import ParetonasError, UsageError
+from ..errors import ParetonasError, SpaceExhausted, UsageError
 from ..objectives import BACKENDS, COSTS, METRICS, TASKS, as_task, split_names
 from ..spaces import SPACES
 from . import compress_command, looking, reshape_commands
@@ -187,15 +187,20 @@ def run(
     if epochs is not None:
         asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
     opened = asked.create()
-    with _progressing(opened, asked.n_trials, quiet=quiet) as show:
-        opened.optimize(
-            asked.n_trials,
-            n_epochs=asked.total_epochs,
-            timeout=asked.timeout,
-            workers=asked.workers,
-            show_progress=show,
-            on_lost_device=on_lost_device,
-        )
+    try:
+        with _progressing(opened, asked.n_trials, quiet=quiet) as show:
+            opened.optimize(
+                asked.n_trials,
+                n_epochs=asked.total_epochs,
+                timeout=asked.timeout,
+                workers=asked.workers,
+                show_progress=show,
+                on_lost_device=on_lost_device,
+            )
+    except SpaceExhausted:  # what was found is the whole front
+        opened.remeasure_front()
+        print_front(opened, as_json=as_json)
+        raise
     print_front(opened, as_json=as_json)
 
 
@@ -204,7 +209,13 @@ def worker(
     study: StudyName = None,
     storage: Storage = DEFAULTS.storage,
     artifacts: Artifacts = None,
-    trials: Annotated[int, typer.Option(help="Candidates to have in the study in all.", min=1)] = TRIALS,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Candidates to have in the study in all.  [default: {TRIALS}, or as many as --total-epochs takes]",
+            min=1,
+        ),
+    ] = None,
     total_epochs: TotalEpochs = None,
     timeout: Timeout = None,
     trust: Trust = None,
@@ -213,6 +224,7 @@ def worker(
 ) -> None:
     """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
+    trials = TRIALS if trials is None and total_epochs is None else trials
     with _progressing(opened, trials, quiet=quiet) as show:
         opened.optimize(
             trials,

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
-from ..errors import CandidateFailed, StudyError
+from ..errors import CandidateFailed, SpaceExhausted, StudyError
 from ..spaces import Candidate, DataSpec
 from ..storage import Evaluation
 from .evaluate import failures
 from .queue import enqueued
 from .recovery import retry
 from .reshape import change_of_the_front
-from .sampler import SeededSampler
+from .sampler import ALL_KNOWN, SeededSampler
 from .telling import check_hopeful, tell, tell_failed
 
 if TYPE_CHECKING:
@@ -53,10 +53,11 @@ def propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Ca
             f"all {len(failed)} candidates that the space of {study.name!r} has failed, the last one as "
             f"{failed[-1].reason}: mend the cause, or search another space under another name"
         )
-    raise StudyError(
-        f"the last {EXHAUSTED_AFTER} proposals were all known or impossible: the space is exhausted; widen it, or pick "
-        "from the front"
+    all_known = sampler.known_in_a_row >= ALL_KNOWN
+    what = (
+        f"all that the space of {study.name!r} makes is" if all_known else f"the last {EXHAUSTED_AFTER} proposals were"
     )
+    raise SpaceExhausted(f"{what} known or impossible: the space is exhausted; widen it, or pick from the front")
 
 
 def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Candidate | Evaluation:

@@ -135,9 +135,8 @@ class Plane:
         losses = _losses(raw, axes, logarithmic)
         low, high = np.nanmin(losses, axis=0, initial=np.inf), np.nanmax(losses, axis=0, initial=-np.inf)
         low, width = np.where(np.isfinite(low), low, 0.0), np.where(high > low, high - low, 1.0)
-        done = [
-            one for one in others if one.finished and isfinite(one.values.get(main.name, nan))
-        ]  # also without curve
+        with_quality = [one for one in others if isfinite(one.values.get(main.name, nan))]
+        done = [one for one in with_quality if one.finished]  # what was taken from another study has no curve
         plane = cls(main, axes, logarithmic, low, width, np.empty(0), np.empty(0))
         reached = np.array([main.loss(other.values[main.name]) for other in done])
         known = plane.scaled(done, missing=1.0 + MARGIN)

@@ -192,7 +192,7 @@ def test_the_command_line_spends_epochs_and_says_so(
     file = tmp_path / "study.toml"
     file.write_text(
         f"study = 's'\nstorage = '{url}'\nobjectives = ['accuracy', 'parameters']\nsampler = 'random'\n"
-        f"total_epochs = 30\n[space]\ntype = 'mlp'\nlayers = 1\nwidths = [8, 12, 16, 24, 32]\npruning = 0.0\n"
+        f"total_epochs = 30\n[space]\ntype = 'mlp'\nlayers = 1\nwidths = [8, 12]\npruning = 0.0\n"
         f"activations = ['relu', 'tanh']\n[space.training]\nepochs = {EPOCHS}\nlearning_rate = [1e-6, 1e-5, 1e-2]\n"
     )
     answer = cli("run", str(file), "--quiet")
@@ -201,5 +201,9 @@ def test_the_command_line_spends_epochs_and_says_so(
     document = json.loads(cli("run", str(file), "--total-epochs", "36", "--quiet", "--json").stdout)
     assert 36 <= document["spending"]["epochs"] < 36 + EPOCHS
     assert document["stopped"] == sum(trial.state == "stopped" for trial in pn.load_study(storage=url).trials)
+    whole = cli("run", str(file), "--total-epochs", "100000", "--quiet")  # more than the space has
+    assert whole.returncode == 1
+    assert "exhausted" in whole.stderr
+    assert "Pareto front of s" in whole.stdout
     assert cli("run", str(file), "--total-epochs", "0").returncode == 2
     assert cli("run", "--stopping", "median").returncode == 2
