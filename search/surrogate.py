@@ -63,7 +63,7 @@ def encode(rows: Sequence[Features], numbers: Matrix) -> Inputs:
         else:
             groups.append(_numeric(np.array([np.nan if value is None else value for value in values], dtype=float)))
     groups += [list(sum(shared[1:], start=shared[0]).T) for shared in alphabets.values() if len(shared) > 1]
-    kept = [(column, of) for of, group in enumerate(groups) for column in group if np.ptp(column) > 0]
+    kept = [(column, of) for of, group in enumerate(groups) for column in group if np.ptp(column) > 0 < column.std()]
     if not kept:
         return Inputs(np.zeros((len(rows), 0)), np.zeros(0, dtype=np.intp))
     columns = np.stack([column for column, _ in kept], axis=1)

@@ -75,12 +75,12 @@ def test_a_timeout_ends_the_search(url: str) -> None:
     space = pn.MLPSpace(training=pn.TrainingSpace(epochs=5, finetune_epochs=1))
     study = pn.create_study("s", space=space, objectives=COUNTED, storage=url)
     began = time.monotonic()
-    study.optimize(timeout=1.5, show_progress=False)
+    study.optimize(timeout=4, show_progress=False)  # enough for one to begin, also on a busy machine
     spent = time.monotonic() - began
     longest = max(trial.evaluation.seconds or 0.0 for trial in study.trials)
     assert study.trials
     assert states(study) == {TrialState.COMPLETE}
-    assert 1.5 <= spent < 1.5 + longest + 5
+    assert 4 <= spent < 4 + longest + 5
 
 
 def test_two_workers_together_do_exactly_what_was_asked(url: str) -> None:
