@@ -224,7 +224,7 @@ def worker(
 ) -> None:
     """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    trials = TRIALS if trials is None and total_epochs is None else trials
+    trials = StudyFile(trials=trials, total_epochs=total_epochs).n_trials
     with _progressing(opened, trials, quiet=quiet) as show:
         opened.optimize(
             trials,

@@ -68,7 +68,7 @@ class Watch:
     def begin(self, early: Mapping[str, Measurement]) -> None:
         """Take in what is known before training. Raises Refused if nothing that training could give would add to it."""
         self.costs = _costs({name: measurement.value for name, measurement in early.items()}, self.goals)
-        if self.rule != "none" and (better := self._unbeatable()) is not None:
+        if (better := self._unbeatable()) is not None:
             named = ", ".join(f"{goal.name} {better.values[goal.name]:.6g}" for goal in self.goals)
             raise Refused(
                 f"trial {better.trial_number} has {named}, which no network of these costs can beat",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..spaces import Candidate, DataSpec
+from .constraints import violations
 from .gain import Option, expected_gains
 from .genes import Genes
 from .knowledge import Knowledge, knowledge_of
@@ -66,7 +67,7 @@ class Ehvi:
         """Those that hold the constraints, as far as they are known; if none does, the one that is nearest."""
         bounds = self._study.definition.bounds
         excess = [
-            sum(max(0.0, bound.violation(costs[bound.measure])) for bound in bounds if bound.measure in costs)
+            sum(max(0.0, amount) for amount in violations(bounds, costs).values())
             for costs in map(self._costs_of, drawn)
         ]
         holding = [one for one, amount in zip(drawn, excess, strict=True) if amount <= 0]

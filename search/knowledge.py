@@ -107,10 +107,6 @@ class Knowledge:
             found.append(Seen(one.features, one.curve.values, "running", expected))
         return found
 
-    def curves(self) -> list[Curve]:
-        """Of all that ended, by trial."""
-        return [one.curve for one in self.known if one.curve.scores]
-
     def front(self) -> list[Known]:
         """The points of the front, by trial."""
         finished = [one for one in self.known if one.finished]

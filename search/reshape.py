@@ -32,6 +32,7 @@ from ..spaces import (
 )
 from ..spaces.moves import reachable
 from .bench import StoreBench
+from .constraints import held
 from .data import data_of
 from .early import measured
 from .sampler import EHVI, place_of
@@ -146,7 +147,7 @@ def _most_promising(study: "Study", front: "Sequence[Trial]", draw: np.random.Ge
     options: list[Option] = []
     for candidate, features in _moves_of(study, front, draw):
         costs = knowledge.costs(candidate)
-        holds = all(bound.violation(costs[bound.measure]) <= 0 for bound in bounds if bound.measure in costs)
+        holds = held(bounds, costs)
         inside = all(goal.loss(costs[goal.name]) >= loss for goal, loss in least.items() if goal.name in costs)
         if candidate.key not in known and holds and inside:
             new.append(candidate)

@@ -67,7 +67,7 @@ def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], on_los
     refused = lost = 0
     with cpu_threads(definition.threads), threadpool_limits(definition.threads, user_api="blas"):
         data, bench = data_of(definition, definition.device), StoreBench(store, definition)
-        stopping = EarlyStopping(study)
+        stopping = None if definition.stopping == "none" else EarlyStopping(study)
         while not budget.is_spent(study):
             place = store.take_place(study.id, budget.trials, worker=me(), host=platform.node())
             if place is None:
@@ -75,7 +75,8 @@ def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], on_los
             trial = None
             try:
                 trial, candidate = propose(study, place, data.spec)
-                ended = try_candidate(study, place, trial, candidate, data, bench, watch=stopping.watch(candidate))
+                watch = stopping.watch(candidate) if stopping else None
+                ended = try_candidate(study, place, trial, candidate, data, bench, watch=watch)
             except BaseException as error:
                 give_up(study, place, trial)
                 if not isinstance(error, DeviceLost):
