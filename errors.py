@@ -6,6 +6,8 @@ ParetonasError
 │   ├── InvalidArchitecture  a network description that cannot be built
 │   └── UntrustedCode        a store names code that nobody allowed to run
 ├── StoreError               the database or the artifact folder cannot be opened, read or written
+│   └── BrokenCheckpoint     a training cannot go on from what was kept of it: it begins anew
+├── LeaseLost                an evaluation was taken up by another worker; what this one has of it is dropped
 ├── StudyError               the study is missing, differs from what was asked, or has nothing to give
 │   ├── NothingFits          no point of the front satisfies a pick
 │   └── SpaceExhausted       all that a space makes was tried
@@ -45,6 +47,14 @@ class UntrustedCode(UsageError):
 
 class StoreError(ParetonasError):
     """The database or the artifact folder cannot be opened, read or written."""
+
+
+class BrokenCheckpoint(StoreError):
+    """What was kept of a training cannot be read, or is of another one."""
+
+
+class LeaseLost(ParetonasError):
+    """An evaluation is another worker's by now, or gone: what this one has of it is dropped."""
 
 
 class StudyError(ParetonasError):

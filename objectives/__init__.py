@@ -2,6 +2,7 @@
 
 from .backends import BACKENDS, conditions_of, device_lost, hardware, timing
 from .bench import Bench, LocalBench, timed
+from .checkpoint import Checkpoint
 from .costs import macs, on_meta, parameters
 from .deployed import Deployed, Measurement
 from .distillation import Lesson, Teacher, check_teacher
@@ -51,7 +52,7 @@ from .tasks import (
     Vision,
     as_task,
 )
-from .training import Epoch, train
+from .training import Epoch, restore, train
 
 __all__ = [
     "BACKENDS",
@@ -65,6 +66,7 @@ __all__ = [
     "AudioFolder",
     "Augment",
     "Bench",
+    "Checkpoint",
     "Clock",
     "Conditions",
     "Counted",
@@ -124,6 +126,7 @@ __all__ = [
     "quality",
     "quantize",
     "quantize_for",
+    "restore",
     "shrink",
     "split_names",
     "timed",

@@ -1,7 +1,5 @@
 """Weights that stay zero while a network trains, whatever gradients, momentum and weight decay ask for."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -11,29 +9,45 @@ GROWN = 0.75  # of the phase, after which a gradual sparsity is final and the re
 UPDATES = 20  # of the masks until then, or at every step if there are fewer
 
 
-def keep_zero(network: nn.Module, sparsity: Sparsity | Masks, *, steps: int) -> Callable[[], None]:
-    """Set the masked weights to zero, and give what is to be called after each of the phase's ``steps``.
+class KeepZero:
+    """Sets the masked weights to zero; to be called after each of the phase's ``steps``.
 
-    Masks are made of the weights as they are now; gradual ones grow until GROWN of the steps.
+    Masks are made of the weights as they are now; gradual ones grow until GROWN of the steps. masks: those in force.
+    taken: steps until now.
     """
-    gradual = isinstance(sparsity, Sparsity) and sparsity.gradual and steps > 0
-    hold = _Hold(network)
-    if not gradual:
-        hold.take(sparsity.masks(network) if isinstance(sparsity, Sparsity) else sparsity)
-        return hold
-    assert isinstance(sparsity, Sparsity)
-    last = max(1, int(GROWN * steps))
-    every = max(1, last // UPDATES)
-    taken = 0
 
-    def grow() -> None:
-        nonlocal taken
-        taken += 1
-        hold()  # first, or the step just taken would have moved zeros up in the ranking
-        if taken == last or (taken < last and taken % every == 0):
-            hold.take(sparsity.masks(network, progress=grown_share(taken / last)))
+    def __init__(self, network: nn.Module, sparsity: Sparsity | Masks, *, steps: int) -> None:
+        self._network = network
+        self._growing = sparsity if isinstance(sparsity, Sparsity) and sparsity.gradual and steps > 0 else None
+        self._last = max(1, int(GROWN * steps))  # step that changes the masks
+        self.taken = 0
+        self._take(_masks(network, sparsity) if self._growing is None else {})
 
-    return grow
+    def __call__(self) -> None:
+        self.taken += 1
+        self._hold()  # first, or the step just taken would have moved zeros up in the ranking
+        if self._growing and self._grows():
+            self._take(self._growing.masks(self._network, progress=grown_share(self.taken / self._last)))
+
+    def load(self, masks: Masks, *, taken: int) -> None:
+        """Go on with these masks after so many steps."""
+        self.taken = taken
+        self._take(masks)
+
+    def _grows(self) -> bool:
+        every = max(1, self._last // UPDATES)
+        return self.taken == self._last or (self.taken < self._last and self.taken % every == 0)
+
+    def _take(self, masks: Masks) -> None:
+        apply_masks(self._network, masks)
+        self.masks = masks
+        weights = [(self._network.get_parameter(name), mask) for name, mask in masks.items()]
+        self._zero = [(weight, ~mask.to(weight.device)) for weight, mask in weights]
+
+    @torch.no_grad()
+    def _hold(self) -> None:
+        for weight, zero in self._zero:
+            weight.masked_fill_(zero, 0.0)
 
 
 def grown_share(passed: float) -> float:
@@ -41,19 +55,5 @@ def grown_share(passed: float) -> float:
     return 1 - (1 - passed) ** 3
 
 
-class _Hold:
-    """Calling it sets what the last masks leave out to zero."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-        self._zero: list[tuple[nn.Parameter, torch.Tensor]] = []
-
-    def take(self, masks: Masks) -> None:
-        apply_masks(self._network, masks)
-        weights = [(self._network.get_parameter(name), mask) for name, mask in masks.items()]
-        self._zero = [(weight, ~mask.to(weight.device)) for weight, mask in weights]
-
-    @torch.no_grad()
-    def __call__(self) -> None:
-        for weight, zero in self._zero:
-            weight.masked_fill_(zero, 0.0)
+def _masks(network: nn.Module, sparsity: Sparsity | Masks) -> Masks:
+    return sparsity.masks(network) if isinstance(sparsity, Sparsity) else sparsity

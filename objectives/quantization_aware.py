@@ -27,7 +27,7 @@ OUT: dict[Callable[..., Any], int] = {  # functions of an input and a weight: th
 
 
 @contextmanager
-def fake_quantization(network: nn.Module) -> Iterator[None]:
+def fake_quantization(network: nn.Module) -> Iterator["Rounding"]:
     """Within this block, in this thread, products with weights of ``network`` are computed as static int8 would.
 
     Weights are rounded to 8 bits with a scale for each channel, and what comes to them to 8 bits between the least and
@@ -36,11 +36,11 @@ def fake_quantization(network: nn.Module) -> Iterator[None]:
     rounded too (not inside ``nn.MultiheadAttention``); other networks, such as a teacher, are not. Nothing of it is
     left in the network afterwards.
     """
-    with _Rounding(network):
-        yield
+    with Rounding(network) as rounding:
+        yield rounding
 
 
-class _Rounding(TorchFunctionMode):
+class Rounding(TorchFunctionMode):
     """Looks at each call of a torch function, and changes those with a weight of the network."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -48,6 +48,18 @@ class _Rounding(TorchFunctionMode):
         self._network = network
         self._weights = {id(parameter) for parameter in network.parameters()}
         self._ranges: dict[int, tuple[Tensor, Tensor]] = {}  # least and largest value that came to a weight
+
+    def ranges(self) -> dict[str, Tensor]:
+        """What came to each weight until now, by its name: least and largest, (2,), on the CPU."""
+        names = {id(parameter): name for name, parameter in self._network.named_parameters()}
+        return {names[key]: torch.stack(both).cpu() for key, both in self._ranges.items()}
+
+    def load(self, ranges: Mapping[str, Tensor]) -> None:
+        """Go on from there."""
+        for name, both in ranges.items():
+            weight = self._network.get_parameter(name)
+            least, largest = both.to(weight.device)
+            self._ranges[id(weight)] = least, largest
 
     def __torch_function__(
         self,

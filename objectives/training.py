@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,25 +14,28 @@ from ..errors import CandidateFailed
 from ..spaces import Training
 from ..spaces.sparsity import Masks, Sparsity
 from . import lane
+from .checkpoint import Checkpoint, Phase, load_tensors
 from .distillation import Lesson, Student
 from .features import Answers
-from .masking import keep_zero
+from .loop import Loop, begin
 from .metrics import by_target, default_metrics, quality
 from .regularisation import dropout
 from .tasks import Data, Labels, Target
 
 TOO_FEW = "Expected more than 1 value per channel"  # torch's word for a batch normalisation that cannot be
 
-Phase = Literal["train", "finetune"]
-Schedule = torch.optim.lr_scheduler.LRScheduler
 BatchLoss = Callable[[Answers, Labels, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _not_training() -> Checkpoint:
+    raise AssertionError("only an epoch that train yields has the state of a training")
 
 
 @dataclass(frozen=True)
 class Epoch:
     """loss: the mean over the epoch's batches. score: the first default metric on the validation split after it.
 
-    seconds: of both.
+    seconds: of both. checkpoint: copies the state of the training after it, until the next epoch is asked for.
     """
 
     phase: Phase
@@ -40,6 +43,7 @@ class Epoch:
     loss: float
     score: float
     seconds: float
+    checkpoint: Callable[[], Checkpoint] = field(default=_not_training, repr=False, compare=False)
 
 
 def train(
@@ -51,15 +55,19 @@ def train(
     phase: Phase = "train",
     lesson: Lesson | None = None,
     sparsity: Sparsity | Masks | None = None,
+    resume: Checkpoint | None = None,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> Iterator[Epoch]:
     """Train ``network`` in place, where it and the data are, and yield a record after each epoch.
 
     Whoever stops asking stops the training. All that is random follows from ``seed``, and the global random state is
     left as it was; so on one CPU with one thread count the same call gives the same weights. An incomplete last batch
     waits for the next epoch's shuffle. lesson: what a teacher adds to the loss. sparsity: what becomes zero and stays
-    zero at every step, or masks of what stays so from before. Raises CandidateFailed: ``diverged`` after the first
-    epoch whose mean loss or score is not finite, ``invalid`` if the network does not answer what the data ask for, or
-    normalises over a batch of one example.
+    zero at every step, or masks of what stays so from before. resume: the state that the same call had after an epoch;
+    what comes after it is trained and yielded, the same to the last bit. on_batch: is called before each step, and may
+    raise. Raises CandidateFailed: ``diverged`` after the first epoch whose mean loss or score is not finite,
+    ``invalid`` if the network does not answer what the data ask for, or normalises over a batch of one example;
+    BrokenCheckpoint, before it trains, if ``resume`` is of another training.
     """
     epochs = training.epochs if phase == "train" else training.finetune_epochs
     rate = training.learning_rate * (1.0 if phase == "train" else training.finetune_rate)
@@ -67,30 +75,34 @@ def train(
     batch = min(training.batch_size, rows)
     steps = rows // batch
     student = Student(network, data, lesson, seed=seed) if lesson and (lesson.weight or lesson.features) else None
-    learned = [*network.parameters(), *(student.projections.parameters() if student else ())]
-    optimizer = _optimizer(learned, training, rate)
-    if epochs:
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=epochs * steps)
-    shuffle, noise = (torch.Generator().manual_seed(seed) for _ in range(2))  # noise leaves the order as it is
+    loop = begin(network, training, student, seed=seed, rate=rate, steps=epochs * steps, sparsity=sparsity)
     score = default_metrics(data)[0]
     lost = _loss_of_batches(data, training, student)
-    after_step = keep_zero(network, sparsity, steps=epochs * steps) if sparsity else lambda: None
     attended = student.attended() if student else nullcontext()
     with attended, _channels_last(network), dropout(network, training.dropout):
-        for number in range(epochs):
+        if resume is not None:
+            loop.load(resume)
+        for number in range(loop.done, epochs):
             with lane.training():  # left while the caller has its turn
                 began = time.perf_counter()
                 network.train()
-                order = torch.randperm(rows, generator=shuffle)[: steps * batch]
-                with _randomness(_device(network), int(torch.randint(2**62, (), generator=noise))) as drawn:
+                order = torch.randperm(rows, generator=loop.shuffle)[: steps * batch]
+                with _randomness(_device(network), int(torch.randint(2**62, (), generator=loop.noise))) as drawn:
                     batches = _changed(data.train.batches(batch, order), data, training.augment, drawn)
                     numbered = zip(batches, torch.split(order, batch), strict=True)
-                    loss = _epoch(network, numbered, lost, optimizer, schedule, after_step) / steps
+                    loss = _epoch(loop, numbered, lost, on_batch) / steps
                     if not math.isfinite(loss):
                         where = f"epoch {number + 1} of {epochs} ({phase})"
                         raise CandidateFailed("diverged", f"the loss became {loss} in {where}")
                     value = quality(network, data.validation, data, [score])[score]
-            yield Epoch(phase, number, loss, value, time.perf_counter() - began)
+                loop.done += 1
+            yield Epoch(phase, number, loss, value, time.perf_counter() - began, partial(loop.save, phase))
+
+
+def restore(network: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give a network the weights and statistics that one like it had after training, laid out as they are then."""
+    with _channels_last(network):
+        load_tensors(network, tensors)
 
 
 def loss_of(answers: Answers, labels: Labels, data: Data, *, label_smoothing: float = 0.0) -> torch.Tensor:
@@ -124,24 +136,26 @@ def _loss_of_batches(data: Data, training: Training, student: Student | None) ->
 
 
 def _epoch(
-    network: nn.Module,
+    loop: Loop,
     batches: Iterable[tuple[tuple[torch.Tensor, Labels], torch.Tensor]],
     lost: BatchLoss,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    after_step: Callable[[], None],
+    on_batch: Callable[[], None],
 ) -> float:
     """Take a step on each batch; the sum of the losses, read once at the end so that a GPU need not wait.
 
     Between two batches whoever measures time on this host goes first.
     """
+    network, optimizer, schedule, zeros = loop.network, loop.optimizer, loop.schedule, loop.zeros
+    assert schedule is not None
     total = torch.zeros((), device=_device(network))
     for (x, labels), rows in batches:
+        on_batch()
         loss = lost(_answers(network, x), labels, x, rows)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        after_step()
+        if zeros is not None:
+            zeros()
         schedule.step()
         total += loss.detach()
         lane.give_way()
@@ -184,13 +198,6 @@ def _randomness(device: torch.device, seed: int) -> Iterator[torch.Generator]:
 
 def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
-
-
-def _optimizer(weights: Iterable[nn.Parameter], training: Training, rate: float) -> torch.optim.Optimizer:
-    decay = training.weight_decay
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(weights, lr=rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)
-    return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
 
 
 @contextmanager
