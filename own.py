@@ -1,8 +1,9 @@
 """The user's own code by name, ``"module:attribute"``: blocks, spaces, factories of modules, data sets.
 
 A store or a study only names such code. To read a store must not run what somebody wrote into it, so a name is loaded
-only if whoever runs the process trusts it: by giving the object itself or a study file that names it, by ``--trust``,
-or by the environment variable PARETONAS_TRUST (names with commas between).
+only if whoever runs the process trusts it: by giving the object itself or a study file that names it, by
+``--allow-code``, or by the environment variable PARETONAS_TRUST (names with commas between). Who trusts a module trusts
+all that is in it.
 """
 
 import importlib
@@ -35,16 +36,21 @@ def name_of(thing: Any) -> str:
 
 
 def trust(names: Iterable[str]) -> None:
-    """Let this process run what has these names."""
+    """Let this process run what has these names: of modules, or of one thing in a module."""
     for name in names:
-        if not is_own(name):
-            raise UsageError(f"own code is named as in 'my.module:make_net', {name!r} was given")
+        if not is_own(name) and not is_own(f"{name}:all"):
+            raise UsageError(f"own code is named as in 'my.module:make_net' or 'my.module', {name!r} was given")
         _trusted.add(name)
 
 
 def trusted() -> set[str]:
     """All names that this process may run."""
     return _trusted | set(filter(None, os.environ.get(VARIABLE, "").split(",")))
+
+
+def is_trusted(name: str) -> bool:
+    """Whether this process may run what has this name."""
+    return is_own(name) and not trusted().isdisjoint((name, name.partition(":")[0]))
 
 
 def named(thing: Any) -> str:
@@ -69,9 +75,10 @@ def load(name: str) -> Any:
     """What has this name. UntrustedCode if nobody allowed it, UsageError if it is not there."""
     if not is_own(name):
         raise UsageError(f"own code is named as in 'my.module:make_net', {name!r} was given")
-    if name not in trusted():
+    if not is_trusted(name):
         raise UntrustedCode(
-            f"{name} is code that the study names: if you know it, allow it with --trust {name} or trust=[{name!r}]"
+            f"{name} is code that the study names: if you know it, allow it with --allow-code {name} or "
+            f"trust=[{name!r}]"
         )
     module, attribute = name.split(":")
     if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - a script's own folder is not always there

@@ -1,26 +1,41 @@
 """Opening the database: one engine for Optuna's tables and ours."""
 
-import re
+import random
+import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
-from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event, inspect, make_url, select
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from ..errors import StoreError
-from .migrations import migrate
-from .tables import SCHEMA_VERSION, Base, SchemaRow
+from .migrations import bring_up_to_date
+from .patience import repeated
+from .saying import explained, first_line, guessed, shown
+from .trials import PatientStorage
+
+R = TypeVar("R")
 
 BUSY_SECONDS = 30  # how long SQLite waits for another process's write
+OPENING_SECONDS = 60  # how long a server is waited for that may never have been there
+IDLE_SECONDS = 120  # after which a server ends a transaction in which nothing happens
+RACES = 20
+MADE_TWICE = {"42P07", "42710", "42701", "23505"}  # a table, an object, a column, a row that is there by now
+# Of libpq: a server that is gone is noticed within about a minute.
+LINK = {
+    "connect_timeout": "10",
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 
 
-def open_database(url: str, *, create: bool) -> RDBStorage:
+def open_database(url: str, *, create: bool) -> PatientStorage:
     """Optuna's storage on ``url``, with the tables of paretonas beside Optuna's.
 
     create: make a missing SQLite file. Raises StoreError, in one sentence and without the password.
@@ -28,40 +43,58 @@ def open_database(url: str, *, create: bool) -> RDBStorage:
     sqlite = _sqlite_file(url)
     if sqlite is not None and not create and not sqlite.exists():
         raise StoreError(f"there is no store at {shown(url)}: start a study with 'paretonas run', or name its storage")
+    return repeated(lambda: _open(url), at_most=OPENING_SECONDS)
+
+
+def _open(url: str) -> PatientStorage:
     with explained(url), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        options = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite is not None else {"pool_pre_ping": True}
+        storage = _optunas(url)
         try:
-            storage = RDBStorage(url, engine_kwargs=options)
-        except RuntimeError as error:  # Optuna's tables are of another release
-            raise StoreError(f"Optuna cannot use the store {shown(url)}: {_first_line(error)}") from error
-        if sqlite is not None:
-            event.listen(storage.engine, "connect", _tune_sqlite)
+            event.listen(storage.engine, "connect", _tune_sqlite if _is_sqlite(url) else _tune_server)
             storage.engine.dispose()  # connections made before the listener
-        _make_tables(storage.engine)
+            _raced(lambda: bring_up_to_date(storage.engine, url))
+        except BaseException:
+            storage.close()
+            raise
     return storage
 
 
-def shown(url: str) -> str:
-    """The URL with its password hidden."""
-    return make_url(url).render_as_string(hide_password=True)
+def _is_sqlite(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
 
 
-@contextmanager
-def explained(url: str) -> Iterator[None]:
-    """Turn what the database says into one sentence."""
+def _optunas(url: str) -> PatientStorage:
     try:
-        yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-        reason = _first_line(getattr(cause, "orig", None) or cause or error)
-        raise StoreError(
-            f"the store {shown(url)} failed: {reason}: check that the place exists, is writable and has room"
-        ) from error
+        return _raced(lambda: PatientStorage(url, engine_kwargs=_options(url)))
+    except RuntimeError as error:  # Optuna's tables are of another release
+        raise StoreError(f"Optuna cannot use the store {shown(url)}: {first_line(error)}") from error
 
 
-def _first_line(error: object) -> str:
-    return str(error).strip().split("\n")[0]
+def _raced(make: Callable[[], R]) -> R:
+    """What ``make`` gives; it is tried again where another process made the same tables in this moment."""
+    for _ in range(RACES):
+        try:
+            return make()
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+            said = str(cause).lower()
+            state = getattr(getattr(cause, "orig", None), "sqlstate", None)
+            if not (isinstance(cause, IntegrityError) or state in MADE_TWICE or "already exists" in said):
+                raise
+        time.sleep(random.uniform(0.02, 0.2))  # noqa: S311 - so that two that met do not meet again
+    return make()
+
+
+def _options(url: str) -> dict[str, Any]:
+    """Settings of the engine. A worker keeps one connection; a second one, as for its beat, is closed after use."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": BUSY_SECONDS}}
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 30, "pool_recycle": 1800}
+    if parsed.get_driver_name() in ("psycopg", "psycopg2"):
+        options["connect_args"] = {name: value for name, value in LINK.items() if name not in parsed.query}
+    return options
 
 
 def _sqlite_file(url: str) -> Path | None:
@@ -69,9 +102,10 @@ def _sqlite_file(url: str) -> Path | None:
     try:
         parsed = make_url(url)
         parsed.get_dialect().import_dbapi()
-    except (ArgumentError, ValueError) as error:
-        hidden = re.sub(r"//[^/]*@", "//***@", url)
-        raise StoreError(f"a storage is a database URL such as sqlite:///paretonas.db, {hidden!r} was given") from error
+    except (ArgumentError, ValueError):
+        raise StoreError(
+            f"a storage is a database URL such as sqlite:///paretonas.db, {guessed(url)!r} was given"
+        ) from None  # what could not be read may be a password
     except (ImportError, SQLAlchemyError) as error:
         raise StoreError(f"no driver for the storage {shown(url)} is installed: {error}") from error
     if parsed.get_backend_name() != "sqlite":
@@ -87,29 +121,14 @@ def _tune_sqlite(connection: Any, _: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _make_tables(engine: Engine) -> None:
-    there = -1
-    while True:
-        try:
-            Base.metadata.create_all(engine)
-            break
-        except (IntegrityError, OperationalError, ProgrammingError):  # another process makes them at this moment
-            now = len(inspect(engine).get_table_names())
-            if now <= there:
-                raise
-            there = now
-    with Session(engine) as session:
-        version = session.scalar(select(SchemaRow.version))
-        if version is None:
-            session.add(SchemaRow(version=SCHEMA_VERSION))
-            try:
-                session.commit()
-            except IntegrityError:
-                session.rollback()
-        elif version > SCHEMA_VERSION:
-            raise StoreError(
-                f"the store has tables of version {version}, this paretonas knows versions up to {SCHEMA_VERSION}: "
-                "use the release of paretonas that made it, or another storage"
-            )
-    if version is not None:
-        migrate(engine, version)
+def _tune_server(connection: Any, _: object) -> None:
+    """A worker that hangs within a transaction does not keep the others waiting for ever."""
+    if not hasattr(connection, "pgconn"):  # psycopg
+        return
+    try:
+        connection.autocommit = True
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        connection.autocommit = False
+    except BaseException:
+        connection.close()
+        raise

@@ -1,35 +1,18 @@
 """The part of the store that keeps networks, and what they take under which conditions."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from ..spaces import Architecture
-from .database import explained, open_database
+from .core import Database
 from .latencies import LatencyRecord, newest, readable, record_of, replacement, row_of, same_conditions
-from .tables import ArchitectureRow, Base, ClockRow, LatencyRow
+from .patience import patient
+from .tables import ClockRow, LatencyRow
 
 
-class Latencies:
-    """A database with clocks and latencies; one row for a network under the same conditions."""
+class Latencies(Database):
+    """Clocks and latencies; one row for a network under the same conditions."""
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
-        self.url = url
-        self.optuna = open_database(url, create=create)
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction; what the database says against it becomes a StoreError."""
-        with explained(self.url), Session(self.optuna.engine, expire_on_commit=False) as session:
-            yield session
-
-    def explained(self) -> AbstractContextManager[None]:
-        """What the database says in this block becomes a StoreError."""
-        return explained(self.url)
-
+    @patient
     def clock(self, hardware: str, threads: int, torch: str, device: str) -> tuple[float, float, str] | None:
         """What the small and the large reference network take, in milliseconds, and the host that said so."""
         with self.session() as session:
@@ -43,6 +26,7 @@ class Latencies:
         times = {"small_ms": small_ms, "large_ms": large_ms, "host": host}
         self._add_unless_there(ClockRow(hardware=hardware, threads=threads, torch=torch, device=device, **times))
 
+    @patient
     def latency(
         self,
         architecture_key: str,
@@ -62,6 +46,7 @@ class Latencies:
             row = session.scalar(select(LatencyRow).where(LatencyRow.architecture_key == architecture_key, conditions))
             return None if row is None else record_of(row)
 
+    @patient
     def keep_latency(self, architecture: Architecture, record: LatencyRecord) -> None:
         """Keep a latency in the place of that of the same conditions, which stays if it is less noisy and the new one
         was measured alone.
@@ -74,6 +59,7 @@ class Latencies:
                 session.execute(replacement(architecture.key, record))
                 session.commit()
 
+    @patient
     def latencies(
         self, *, backend: str, version: str, hardware: str, threads: int, batch: int, precision: str, limit: int = 1000
     ) -> list[tuple[Architecture, float]]:
@@ -86,17 +72,3 @@ class Latencies:
         )
         with self.session() as session:
             return readable(session.execute(newest(conditions, limit)).all()[::-1])
-
-    def _add_architecture(self, architecture: Architecture) -> None:
-        self._add_unless_there(ArchitectureRow(key=architecture.key, description=architecture.to_json()))
-
-    def _add_unless_there(self, row: Base) -> bool:
-        """Add a row; one with the same key, which another worker may have added in this moment, stays: then False."""
-        with self.session() as session:
-            session.add(row)
-            try:
-                session.commit()
-            except IntegrityError:
-                session.rollback()
-                return False
-            return True

@@ -1,91 +1,77 @@
-"""Bringing the tables of an earlier release up to date, with their rows."""
+"""Making our tables, and bringing those of an earlier release up to date with their rows, by Alembic."""
 
-from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
 
-from sqlalchemy import JSON, Connection, Engine, column, delete, insert, or_, select, table, text, update
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
 
-from ..spaces import Architecture, Candidate
-from .tables import SCHEMA_VERSION, SchemaRow
+from ..errors import StoreError
+from .saying import shown
+from .tables import SCHEMA_VERSION, Base, SchemaRow
 
-# As the steps find them, whatever later releases make of them.
-EVALUATIONS = table(
-    "paretonas_evaluations",
-    *(column(name) for name in ("id", "study_id", "key", "architecture_key", "deployed_key")),
-    column("candidate", JSON),
-)
-ARCHITECTURES = table("paretonas_architectures", column("key"), column("description", JSON))
+REVISIONS = Path(__file__).with_name("revisions")
+VERSIONS = "paretonas_alembic_version"  # Optuna's are in alembic_version
+LOCK = 0x70617265746F  # of PostgreSQL, for whoever makes our tables; its number is ours alone ("pareto")
 
-
-def lengthen_names(connection: Connection) -> None:
-    """Room for a head and a metric of the test split in the name of a measurement; SQLite minds no lengths."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("ALTER TABLE paretonas_measurements ALTER COLUMN name TYPE VARCHAR(255)"))
+_alone = Lock()  # Alembic's own state is the process's
 
 
-def renew_keys(connection: Connection) -> None:
-    """Key candidates and networks as this release does, whose blocks and trainings have more numbers.
+def bring_up_to_date(engine: Engine, url: str) -> None:
+    """Have the tables of this release, in one transaction: all of it or nothing. Many may call this at once.
 
-    A candidate that cannot be read stays as it is, and so does one that now equals an earlier one of its study.
+    The version is in Alembic's table, and in ``paretonas_schema``, where releases before version 5 look for it.
     """
-    rows = connection.execute(select(EVALUATIONS).order_by(EVALUATIONS.c.id)).all()
-    holder = {(row.study_id, row.key): row.id for row in rows}
-    for row in rows:
-        candidate = _read(row.candidate)
-        if candidate is None or holder.setdefault((row.study_id, candidate.key), row.id) != row.id:
-            continue
-        for architecture in (candidate.architecture, candidate.deployed):
-            _keep(connection, architecture)
-        connection.execute(
-            update(EVALUATIONS)
-            .where(EVALUATIONS.c.id == row.id)
-            .values(
-                key=candidate.key,
-                candidate=candidate.to_json(),
-                architecture_key=candidate.architecture.key,
-                deployed_key=candidate.deployed.key,
+    if is_up_to_date(engine):
+        return
+    with _alone, engine.connect() as connection:
+        alone(connection)
+        there = inspect(connection).has_table(SchemaRow.__tablename__)
+        version = connection.scalar(select(SchemaRow.version)) if there else None
+        if version is None:
+            Base.metadata.create_all(connection)
+            connection.execute(insert(SchemaRow).values(version=SCHEMA_VERSION))
+            command.stamp(_config(connection), str(SCHEMA_VERSION))
+        elif version > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store {shown(url)} has tables of version {version}, this paretonas knows versions up to "
+                f"{SCHEMA_VERSION}: use the release of paretonas that made it, or another storage"
             )
-        )
-    used = or_(EVALUATIONS.c.architecture_key == ARCHITECTURES.c.key, EVALUATIONS.c.deployed_key == ARCHITECTURES.c.key)
-    connection.execute(delete(ARCHITECTURES).where(~select(EVALUATIONS.c.id).where(used).exists()))
+        else:
+            upgrade(connection, version, SCHEMA_VERSION)
+        connection.commit()
 
 
-def _read(data: object) -> Candidate | None:
-    try:
-        candidate = Candidate.from_json(data)  # type: ignore[arg-type]
-        candidate.key  # noqa: B018 - asked for here, because it builds what is left after pruning
-    except Exception:  # noqa: BLE001 - whatever is wrong with one row, the others are to be used
-        return None
-    return candidate
+def is_up_to_date(engine: Engine) -> bool:
+    """Whether there is nothing to do, which is looked up without a lock."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table(SchemaRow.__tablename__):
+            return False
+        return connection.scalar(select(SchemaRow.version)) == SCHEMA_VERSION
 
 
-def _keep(connection: Connection, architecture: Architecture) -> None:
-    if connection.scalar(select(ARCHITECTURES.c.key).where(ARCHITECTURES.c.key == architecture.key)) is None:
-        connection.execute(insert(ARCHITECTURES).values(key=architecture.key, description=architecture.to_json()))
+def alone(connection: Connection) -> None:
+    """Let one process at a time go on from here, until the end of its transaction."""
+    if connection.dialect.name == "sqlite":
+        connection.execute(text("BEGIN IMMEDIATE"))
+    elif connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
 
 
-# By the version that they start from: statements in words that SQLite and PostgreSQL share, or functions.
-STEPS: dict[int, tuple[str | Callable[[Connection], None], ...]] = {
-    1: ("ALTER TABLE paretonas_epochs RENAME COLUMN accuracy TO score", lengthen_names, renew_keys),
-    2: ("ALTER TABLE paretonas_evaluations ADD COLUMN quantized VARCHAR(256)",),
-    3: (
-        "DROP TABLE IF EXISTS paretonas_hosts",  # of a clock with one reference network: its figures do not compare
-        "UPDATE paretonas_measurements SET name = 'latency:onnxruntime' WHERE name = 'onnx_latency_ms'",
-    ),
-}
+def upgrade(connection: Connection, version: int, to: int) -> None:
+    """Take the steps from one version to another."""
+    config = _config(connection)
+    known = MigrationContext.configure(connection, opts={"version_table": VERSIONS}).get_current_revision()
+    if known is None:  # the releases before Alembic
+        command.stamp(config, str(version))
+    command.upgrade(config, str(to))
+    connection.execute(update(SchemaRow).values(version=to))
 
 
-def migrate(engine: Engine, version: int) -> None:
-    """Go up from ``version``, a step in a transaction. Several processes may call this at once.
-
-    The first statement of a step locks the row of the version, so whoever comes second waits, and then finds
-    nothing to do.
-    """
-    for step in range(version, SCHEMA_VERSION):
-        with engine.begin() as connection:
-            taken = connection.execute(update(SchemaRow).where(SchemaRow.version == step).values(version=step + 1))
-            if taken.rowcount:
-                for change in STEPS[step]:
-                    if isinstance(change, str):
-                        connection.execute(text(change))
-                    else:
-                        change(connection)
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(REVISIONS).replace("%", "%%"))
+    config.attributes.update(connection=connection, version_table=VERSIONS)
+    return config

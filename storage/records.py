@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
 
 from ..errors import StoreError
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
 from ..spaces.candidate import architecture_from_json
-from .tables import EpochRow, EvaluationRow
+from .tables import EpochRow, EvaluationRow, WorkerRow
 
 FINISHED = ("complete", "stopped", "failed")  # took a place of the study
 ENDED = (*FINISHED, "refused")
@@ -36,6 +38,56 @@ class Evaluation:
     weights: str | None
     quantized: str | None
     reused: int | None
+    token: str
+    attempts: int
+
+
+class Valued(Protocol):
+    """What a front is made of: an ``Evaluation``, or as much of one as is compared."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def trial_number(self) -> int: ...
+    @property
+    def values(self) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """Of an evaluation, what is compared."""
+
+    id: int
+    trial_number: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    """A worker of a study, as its row says. lease: after how many seconds without a beat it may be taken for dead.
+    state: ``alive`` or ``ended``.
+    """
+
+    name: str
+    host: str
+    beat: int
+    lease: float
+    state: str
+    started: datetime
+
+
+@dataclass(frozen=True)
+class Held:
+    """An evaluation that has not ended. worker: who has it, or had it; empty if nobody. alive: the row of that worker,
+    None if it has none. trial_number: of what an open place is proposed for, once that is known.
+    """
+
+    evaluation: int
+    state: str
+    worker: str
+    trial_number: int | None
+    attempts: int
+    alive: WorkerState | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +125,14 @@ def evaluation_of(row: EvaluationRow) -> Evaluation:
         weights=row.weights,
         quantized=row.quantized,
         reused=row.reused,
+        token=row.token,
+        attempts=row.attempts,
     )
+
+
+def worker_of(row: WorkerRow) -> WorkerState:
+    """What a row says."""
+    return WorkerState(row.name, row.host, row.beat, row.lease, row.state, row.started)
 
 
 def point_of(row: EpochRow) -> CurvePoint:

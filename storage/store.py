@@ -1,34 +1,43 @@
 """The SQL store: which studies there are, what was tried, what came out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import platform
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from .. import own
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
-from .artifacts import Artifacts, default_folder
-from .database import shown
+from .artifact_store import ArtifactStore
+from .artifacts import artifacts_at
+from .claims import Claims
+from .history import History
 from .latency_store import Latencies
-from .records import ENDED, FINISHED, CurvePoint, Evaluation, evaluation_of, learned_from_another, point_of
+from .lease_store import Leases
+from .patience import patient
+from .records import CurvePoint, Evaluation, FrontPoint, Valued, evaluation_of
 from .tables import EpochRow, EvaluationRow, MeasurementRow, StudyRow
 
-AT_ONCE = 500  # ids in one query; databases bound their number
+Measured = Mapping[str, tuple[float, Json]]  # value and conditions by name
+Front = Callable[[Sequence[Valued]], Collection[int]]
 
 
-class Store(Latencies):
-    """One database and one artifact folder."""
+class Store(Claims, Leases, History, Latencies, ArtifactStore):
+    """One database and one artifact folder.
 
-    def __init__(self, url: str, *, artifacts: str | Path | None = None, create: bool = True) -> None:
-        super().__init__(url, create=create)
-        self.artifacts = Artifacts(Path(artifacts) if artifacts is not None else default_folder(url))
+    What is written of an evaluation is written by the worker that has it in hand, or not at all: LeaseLost. All that is
+    written may be written again, so it is, while the database is away.
+    """
 
-    def __repr__(self) -> str:
-        return f"Store({shown(self.url)!r})"
+    def __init__(
+        self, url: str, *, artifacts: str | Path | None = None, create: bool = True, worker: str | None = None
+    ) -> None:
+        super().__init__(url, create=create, worker=worker)
+        self.artifacts = artifacts_at(artifacts, url)
 
     # Studies
 
@@ -36,34 +45,40 @@ class Store(Latencies):
         """Keep a study's definition; a study of that name that exists is left as it is."""
         self._add_unless_there(StudyRow(name=name, definition=definition))
 
+    @patient
     def definition(self, name: str) -> tuple[int, Json] | None:
         """Id and definition of a study."""
         with self.session() as session:
             row = session.scalar(select(StudyRow).where(StudyRow.name == name))
             return None if row is None else (row.id, row.definition)
 
+    @patient
     def study_names(self) -> list[str]:
         with self.session() as session:
             return list(session.scalars(select(StudyRow.name).order_by(StudyRow.id)))
 
     # Evaluations, in the order of their life
 
-    def take_place(self, study: int, total: int, *, worker: str, host: str) -> int | None:
+    @patient
+    def take_place(self, study: int, total: int) -> int | None:
         """Take one of the ``total`` places of a study, exactly: an evaluation's id, or None when all are taken.
 
-        What was refused takes none.
+        A worker that has a place which it has not used gets that one. What was refused takes none.
         """
-        with self.session() as session:
-            session.execute(update(StudyRow).where(StudyRow.id == study).values(name=StudyRow.name))  # lock the study
+        mine = {"study_id": study, "worker": self.worker, "state": "open"}
+        with self.writing() as session:
+            self.lock_study(session, study)
+            if (unused := session.scalar(select(EvaluationRow.id).filter_by(**mine).limit(1))) is not None:
+                return unused
             takes = (EvaluationRow.study_id == study) & (EvaluationRow.state != "refused")
-            taken = session.scalar(select(func.count()).where(takes))
-            if taken is None or taken >= total:
+            if (session.scalar(select(func.count()).where(takes)) or 0) >= total:
                 return None
-            row = EvaluationRow(study_id=study, worker=worker, host=host)
+            row = EvaluationRow(**mine, host=platform.node())
             session.add(row)
-            session.commit()
+            session.flush()
             return row.id
 
+    @patient
     def begin(
         self, evaluation: int, candidate: Candidate, *, trial: int, task: str, seed: int, threads: int, device: str
     ) -> Evaluation | None:
@@ -72,207 +87,151 @@ class Store(Latencies):
         """
         for architecture in (candidate.architecture, candidate.deployed):
             self._add_architecture(architecture)
-        with self.session() as session:
-            row = session.get_one(EvaluationRow, evaluation)
-            earlier = select(EvaluationRow).where(
-                EvaluationRow.study_id == row.study_id, EvaluationRow.key == candidate.key
-            )
+        one = EvaluationRow
+        mine = select(one.study_id).where(one.id == evaluation).scalar_subquery()
+        earlier = select(one).where(one.study_id == mine, one.key == candidate.key, one.id != evaluation)
+        with self.writing() as session:
+            self.in_hand(session, evaluation)
             if (known := session.scalar(earlier)) is not None:
                 return evaluation_of(known)
-            row.state, row.trial_number, row.key, row.candidate = "running", trial, candidate.key, candidate.to_json()
-            row.architecture_key, row.deployed_key = candidate.architecture.key, candidate.deployed.key
-            row.task, row.seed, row.threads, row.device = task, seed, threads, device
+            begun = update(one).where(one.id == evaluation, one.state.in_(("open", "running")))
             try:
-                session.commit()
+                session.execute(
+                    begun.values(
+                        state="running",
+                        trial_number=trial,
+                        key=candidate.key,
+                        candidate=candidate.to_json(),
+                        architecture_key=candidate.architecture.key,
+                        deployed_key=candidate.deployed.key,
+                        task=task,
+                        seed=seed,
+                        threads=threads,
+                        device=device,
+                    )
+                )
             except IntegrityError:  # another worker began the same one in this moment
                 session.rollback()
                 return evaluation_of(session.scalars(earlier).one())
             return None
 
-    def same_elsewhere(self, evaluation: int, names: Iterable[str]) -> Evaluation | None:
-        """A finished evaluation, in another study, of the same candidate, task, seed, threads, device and host.
-
-        None for a candidate that names the user's own code, which may be another by now, or that learned from another
-        network, which the other study has not.
-        """
-        with self.session() as session:
-            row = session.get_one(EvaluationRow, evaluation)
-            if own.names(row.candidate) or learned_from_another(row):
-                return None
-            others = session.scalars(
-                select(EvaluationRow).where(
-                    EvaluationRow.key == row.key,
-                    EvaluationRow.task == row.task,
-                    EvaluationRow.seed == row.seed,
-                    EvaluationRow.threads == row.threads,
-                    EvaluationRow.device == row.device,
-                    EvaluationRow.host == row.host,
-                    EvaluationRow.state == "complete",
-                    EvaluationRow.id != row.id,
-                )
-            )
-            complete = (other for other in others if set(names) <= {m.name for m in other.measurements})
-            return next(map(evaluation_of, complete), None)
-
+    @patient
     def add_epoch(self, evaluation: int, point: CurvePoint) -> None:
-        with self.session() as session:
-            session.add(EpochRow(evaluation_id=evaluation, **asdict(point)))
-            session.commit()
+        """Keep an epoch of an evaluation in hand; one that is there stays."""
+        with self.writing() as session:
+            if not self.in_hand(session, evaluation):
+                return
+            try:
+                session.execute(insert(EpochRow).values(evaluation_id=evaluation, **asdict(point)))
+            except IntegrityError:
+                session.rollback()
 
     def finish(
         self,
         evaluation: int,
-        measured: Mapping[str, tuple[float, Json]],
+        measured: Measured,
         *,
         deployed: Architecture,
         seconds: float,
         weights: str,
         quantized: str | None = None,
         reused: int | None = None,
+        front: Front | None = None,
     ) -> None:
-        """Keep what came out of a candidate. measured: value and conditions by name."""
+        """Keep what came out of a candidate. measured: value and conditions by name.
+
+        front: which of the evaluations on the front of the study, and this one, are on it from now on, by their ids. It
+        is asked while no other worker changes the front.
+        """
         self._add_architecture(deployed)
-        with self.session() as session:
-            row = session.get_one(EvaluationRow, evaluation)
-            row.state, row.seconds, row.weights, row.reused = "complete", seconds, weights, reused
-            row.deployed_key, row.quantized = deployed.key, quantized
-            _measure(session, evaluation, measured)
-            session.commit()
+        ended = {"seconds": seconds, "weights": weights, "reused": reused, "quantized": quantized}
+        self._end(evaluation, {"state": "complete", "deployed_key": deployed.key, **ended}, measured, front)
 
     def fail(self, evaluation: int, *, kind: str, reason: str, seconds: float) -> None:
         """Keep that a candidate could not be trained, and why."""
-        with self.session() as session:
-            row = session.get_one(EvaluationRow, evaluation)
-            row.state, row.kind, row.reason, row.seconds = "failed", kind, reason, seconds
-            session.commit()
+        self._end(evaluation, _without("failed", kind, reason, seconds), {})
 
     def refuse(
-        self,
-        evaluation: int,
-        measured: Mapping[str, tuple[float, Json]],
-        *,
-        reason: str,
-        seconds: float,
-        kind: str = "infeasible",
+        self, evaluation: int, measured: Measured, *, reason: str, seconds: float, kind: str = "infeasible"
     ) -> None:
         """Keep that a candidate was not trained, because of what is known before. Its place is free again."""
-        self._end_early(evaluation, measured, "refused", kind, reason, seconds)
+        self._end(evaluation, _without("refused", kind, reason, seconds), measured)
 
-    def stop(self, evaluation: int, measured: Mapping[str, tuple[float, Json]], *, reason: str, seconds: float) -> None:
+    def stop(self, evaluation: int, measured: Measured, *, reason: str, seconds: float) -> None:
         """Keep that a candidate's training was stopped, and what it had reached."""
-        self._end_early(evaluation, measured, "stopped", "stopped", reason, seconds)
+        self._end(evaluation, _without("stopped", "stopped", reason, seconds), measured)
 
-    def _end_early(
-        self,
-        evaluation: int,
-        measured: Mapping[str, tuple[float, Json]],
-        state: str,
-        kind: str,
-        reason: str,
-        seconds: float,
+    @patient
+    def _end(
+        self, evaluation: int, ended: Mapping[str, object], measured: Measured, front: Front | None = None
     ) -> None:
-        with self.session() as session:
-            row = session.get_one(EvaluationRow, evaluation)
-            row.state, row.kind, row.reason, row.seconds = state, kind, reason, seconds
+        """End an evaluation in hand. One that this worker ended before, whose answer was lost, stays as it is."""
+        with self.writing() as session:
+            study = session.scalar(select(EvaluationRow.study_id).where(EvaluationRow.id == evaluation))
+            if front is not None and study is not None:
+                self.lock_study(session, study)
+            if not self.in_hand(session, evaluation):
+                return
+            session.execute(update(EvaluationRow).where(EvaluationRow.id == evaluation).values(**ended))
             _measure(session, evaluation, measured)
-            session.commit()
+            if front is not None and study is not None:
+                _renew_front(session, study, evaluation, front)
+        self.to_disk()
 
-    def give_back(self, evaluation: int) -> bool:
-        """Free a place whose trial was interrupted, with all that it wrote. What has ended stays: then False."""
-        with self.session() as session:
-            row = session.get(EvaluationRow, evaluation)
-            if row is None or row.state in ENDED:
-                return False
-            session.delete(row)
-            session.commit()
-            return True
+    @patient
+    def set_front(self, study: int, ids: Collection[int]) -> None:
+        """Say which evaluations of a study are on its front, as after a new measurement."""
+        with self.writing() as session:
+            self.lock_study(session, study)
+            session.execute(update(StudyRow).where(StudyRow.id == study).values(front_kept=True))
+            _put_on_front(session, study, ids)
 
+    @patient
     def add_measurement(self, evaluation: int, name: str, value: float, detail: Json) -> None:
-        with self.session() as session:
+        """Measure what was measured before anew, or more of it, whoever had it in hand."""
+        with self.writing() as session:
             _measure(session, evaluation, {name: (value, detail)})
-            session.commit()
 
-    # Looking back
 
-    def evaluations(self, study: int) -> list[Evaluation]:
-        """All that a study began, in the order of its trials."""
-        begun = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.key.is_not(None))
-        with self.session() as session:
-            return [evaluation_of(row) for row in session.scalars(begun.order_by(EvaluationRow.trial_number))]
+def _without(state: str, kind: str, reason: str, seconds: float) -> dict[str, object]:
+    """What is kept of an evaluation that has no result, and trains no longer."""
+    return {"state": state, "kind": kind, "reason": reason, "seconds": seconds, "trains": None}
 
-    def states(self, study: int) -> dict[int, str]:
-        """The state of each evaluation that a study began, by id, oldest first."""
-        begun = select(EvaluationRow.id, EvaluationRow.state).where(
-            EvaluationRow.study_id == study, EvaluationRow.key.is_not(None)
+
+def _measure(session: Session, evaluation: int, measured: Measured) -> None:
+    """Keep measurements in the place of those of the same names."""
+    if not measured:
+        return
+    session.execute(
+        delete(MeasurementRow).where(
+            MeasurementRow.evaluation_id == evaluation, MeasurementRow.name.in_(list(measured))
         )
-        with self.session() as session:
-            return {row.id: row.state for row in session.execute(begun.order_by(EvaluationRow.id))}
-
-    def read(self, evaluations: Iterable[int]) -> list[Evaluation]:
-        """Several evaluations, in the order of their ids; those that are gone by now are left out."""
-        found: list[Evaluation] = []
-        with self.session() as session:
-            for ids in _some_at_once(evaluations):
-                rows = session.scalars(
-                    select(EvaluationRow).where(EvaluationRow.id.in_(ids)).order_by(EvaluationRow.id)
-                )
-                found += [evaluation_of(row) for row in rows]
-        return found
-
-    def curves(self, evaluations: Iterable[int]) -> dict[int, list[CurvePoint]]:
-        """Learning curves by evaluation; one that trained no epoch is left out."""
-        found: dict[int, list[CurvePoint]] = {}
-        with self.session() as session:
-            for ids in _some_at_once(evaluations):
-                rows = session.scalars(select(EpochRow).where(EpochRow.evaluation_id.in_(ids)).order_by(EpochRow.id))
-                for row in rows:
-                    found.setdefault(row.evaluation_id, []).append(point_of(row))
-        return found
-
-    def epochs(self, study: int) -> dict[int, int]:
-        """How many epochs each evaluation of a study was trained, by id; those that trained none are left out."""
-        counted = (
-            select(EpochRow.evaluation_id, func.count())
-            .join(EvaluationRow, EvaluationRow.id == EpochRow.evaluation_id)
-            .where(EvaluationRow.study_id == study)
-            .group_by(EpochRow.evaluation_id)
-        )
-        with self.session() as session:
-            return {row[0]: row[1] for row in session.execute(counted)}
-
-    def finished_ids(self, study: int) -> list[int]:
-        """Ids of the evaluations that took their place to an end: complete, stopped or failed."""
-        finished = select(EvaluationRow.id).where(EvaluationRow.study_id == study, EvaluationRow.state.in_(FINISHED))
-        with self.session() as session:
-            return list(session.scalars(finished.order_by(EvaluationRow.id)))
-
-    def refused(self, study: int) -> int:
-        """How many candidates were refused before training."""
-        rows = select(func.count()).where(EvaluationRow.study_id == study, EvaluationRow.state == "refused")
-        with self.session() as session:
-            return session.scalar(rows) or 0
-
-    def evaluation(self, evaluation: int) -> Evaluation:
-        with self.session() as session:
-            return evaluation_of(session.get_one(EvaluationRow, evaluation))
-
-    def open_places(self, study: int) -> list[tuple[int, str]]:
-        """Id and worker of the places that were taken and not used yet."""
-        unused = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.key.is_(None))
-        with self.session() as session:
-            return [(row.id, row.worker) for row in session.scalars(unused)]
-
-    def curve(self, evaluation: int) -> list[CurvePoint]:
-        """The learning curve of one evaluation, fine-tuning after training."""
-        return self.curves([evaluation]).get(evaluation, [])
+    )
+    rows = [
+        {"evaluation_id": evaluation, "name": name, "value": value, "detail": dict(detail)}
+        for name, (value, detail) in measured.items()
+    ]
+    session.execute(insert(MeasurementRow), rows)
 
 
-def _some_at_once(ids: Iterable[int]) -> Iterator[list[int]]:
-    """Ids in ascending order, as many at once as a query takes."""
-    every = sorted(ids)
-    return (every[start : start + AT_ONCE] for start in range(0, len(every), AT_ONCE))
+def _renew_front(session: Session, study: int, evaluation: int, front: Front) -> None:
+    """Have ``front`` decide which of the front and the new evaluation stay."""
+    one, measured = EvaluationRow, MeasurementRow
+    on_it = or_(and_(one.study_id == study, one.front), one.id == evaluation)
+    rows = select(one.id, one.trial_number, measured.name, measured.value).where(on_it)
+    points: dict[int, FrontPoint] = {}
+    for row in session.execute(rows.outerjoin(measured, measured.evaluation_id == one.id).order_by(one.id)):
+        values = points.setdefault(row.id, FrontPoint(row.id, row.trial_number or 0, {})).values
+        if row.name is not None:
+            cast("dict[str, float]", values)[row.name] = row.value
+    _put_on_front(session, study, front(list(points.values())))
 
 
-def _measure(session: Session, evaluation: int, measured: Mapping[str, tuple[float, Json]]) -> None:
-    for name, (value, detail) in measured.items():
-        session.merge(MeasurementRow(evaluation_id=evaluation, name=name, value=value, detail=detail))
+def _put_on_front(session: Session, study: int, ids: Collection[int]) -> None:
+    mine = EvaluationRow.study_id == study
+    session.execute(
+        update(EvaluationRow).where(mine, EvaluationRow.front, EvaluationRow.id.not_in(ids)).values(front=False)
+    )
+    session.execute(
+        update(EvaluationRow).where(mine, EvaluationRow.id.in_(ids), ~EvaluationRow.front).values(front=True)
+    )

@@ -2,15 +2,29 @@
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+from uuid import uuid4
 
-from sqlalchemy import JSON, DateTime, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _token() -> str:
+    return str(uuid4())
 
 
 class Base(DeclarativeBase):
@@ -27,13 +41,36 @@ class SchemaRow(Base):
 
 
 class StudyRow(Base):
-    """A study's whole definition, so that going on needs the storage and the name only."""
+    """A study's whole definition, so that going on needs the storage and the name only.
+
+    stop: its workers are asked to finish what they train and to end. front_kept: its evaluations say whether they are
+    on the front; those of earlier releases do not yet.
+    """
 
     __tablename__ = "paretonas_studies"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(512), unique=True)
     definition: Mapped[dict[str, Any]]
     created: Mapped[datetime] = mapped_column(default=_now)
+    stop: Mapped[bool] = mapped_column(default=False, server_default=false())
+    front_kept: Mapped[bool] = mapped_column(default=True, server_default=false())
+
+
+class WorkerRow(Base):
+    """One worker of one study. beat: counted up while it lives. lease: after how many seconds without a count others
+    may take it for dead, by their own clocks. state: ``alive`` or ``ended``.
+    """
+
+    __tablename__ = "paretonas_workers"
+    __table_args__ = (UniqueConstraint("study_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(256))
+    host: Mapped[str] = mapped_column(String(256))
+    beat: Mapped[int] = mapped_column(default=0)
+    lease: Mapped[float]
+    state: Mapped[str] = mapped_column(String(16), default="alive")
+    started: Mapped[datetime] = mapped_column(default=_now)
 
 
 class ArchitectureRow(Base):
@@ -52,10 +89,19 @@ class EvaluationRow(Base):
     candidate; unique within the study. deployed_key: of the network that is left. task: the key of the data. weights,
     quantized: artifacts, the trained weights and the int8 model made of them. reused: the evaluation of another study
     that the results were taken from.
+
+    worker: who has it in hand, or had it last; empty: nobody's, to be taken up. token: what the ids of its artifacts
+    are made of. attempts: workers that began it, one more for each that died. front: it is on the front of its study.
+    trains: what is trained, as one key; only one evaluation of the store has it at a time.
     """
 
     __tablename__ = "paretonas_evaluations"
-    __table_args__ = (UniqueConstraint("study_id", "key"),)
+    __table_args__ = (
+        UniqueConstraint("study_id", "key"),
+        Index("ix_paretonas_evaluations_study_state", "study_id", "state"),
+        Index("ix_paretonas_evaluations_study_front", "study_id", "front"),
+        Index("ix_paretonas_evaluations_trains", "trains", unique=True),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"), index=True)
     state: Mapped[str] = mapped_column(String(16), default="open")
@@ -77,6 +123,10 @@ class EvaluationRow(Base):
     weights: Mapped[str | None] = mapped_column(String(256))
     quantized: Mapped[str | None] = mapped_column(String(256))
     reused: Mapped[int | None] = mapped_column(ForeignKey("paretonas_evaluations.id", ondelete="SET NULL"))
+    token: Mapped[str] = mapped_column(String(36), default=_token, server_default="")
+    attempts: Mapped[int] = mapped_column(default=1, server_default="1")
+    front: Mapped[bool] = mapped_column(default=False, server_default=false())
+    trains: Mapped[str | None] = mapped_column(String(32))
     deployed: Mapped[ArchitectureRow | None] = relationship(foreign_keys=[deployed_key], lazy="selectin")
     measurements: Mapped[list["MeasurementRow"]] = relationship(cascade="all, delete-orphan", lazy="selectin")
     epochs: Mapped[list["EpochRow"]] = relationship(cascade="all, delete-orphan", order_by="EpochRow.id")
@@ -96,6 +146,7 @@ class EpochRow(Base):
     """One point of a learning curve. score: the data's first metric on the validation split."""
 
     __tablename__ = "paretonas_epochs"
+    __table_args__ = (Index("ix_paretonas_epochs_once", "evaluation_id", "phase", "number", unique=True),)
     id: Mapped[int] = mapped_column(primary_key=True)
     evaluation_id: Mapped[int] = mapped_column(ForeignKey(EvaluationRow.id, ondelete="CASCADE"), index=True)
     phase: Mapped[str] = mapped_column(String(16))
@@ -103,6 +154,19 @@ class EpochRow(Base):
     loss: Mapped[float]
     score: Mapped[float]
     seconds: Mapped[float]
+
+
+class ArtifactRow(Base):
+    """A file in the artifact store. id: a UUID made of its evaluation's token and its name. sha256, bytes: of what was
+    written last, checked when it is read. evaluation_id: empty for what no evaluation owns, as a teacher's answers.
+    """
+
+    __tablename__ = "paretonas_artifacts"
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    evaluation_id: Mapped[int | None] = mapped_column(ForeignKey(EvaluationRow.id, ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(128))
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int]
 
 
 class ClockRow(Base):

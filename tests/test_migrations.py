@@ -1,6 +1,7 @@
 """Stores of earlier releases: with their rows, empty, in SQLite and PostgreSQL, opened by one or by many."""
 
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +16,11 @@ from paretonas.errors import StoreError
 from paretonas.objectives import Digits
 from paretonas.storage import LatencyRecord, Store
 from paretonas.storage import migrations as steps
+from paretonas.storage.rekeying import renew_keys
 
 pytest_plugins = ["databases"]
 
-NOW = 4
+NOW = 5
 
 
 @pytest.fixture(autouse=True)
@@ -35,29 +37,44 @@ def old(place: str) -> str:
 
 
 @pytest.fixture
-def leave(place: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """Make a store of a version, with a study of two trials or with nothing in it."""
+def leave(place: str) -> Callable[..., str]:
+    """Make a store of a version, with its rows or with nothing in it."""
 
     def call(version: int, *, rows: bool) -> str:
-        fill(place, "version3.sql" if version == 3 else "version1.sql", rows=rows)
+        fill(place, f"version{1 if version == 2 else version}.sql", rows=rows)
         if version == 2:
-            engine = create_engine(place)
-            with monkeypatch.context() as patch:
-                patch.setattr(steps, "SCHEMA_VERSION", 2)
-                steps.migrate(engine, 1)
-            engine.dispose()
+            go_up(place, 1, 2)
+            ask(place, f"DROP TABLE {steps.VERSIONS}")  # which the releases before Alembic have not
         assert ask(place, "SELECT version FROM paretonas_schema") == [(version,)]
         return place
 
     return call
 
 
-def layout(url: str) -> dict[str, set[Any]]:
-    """Names of columns, and whether they may be empty, by table."""
+def go_up(url: str, version: int, to: int) -> None:
+    """Take some of the steps."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        steps.alone(connection)
+        steps.upgrade(connection, version, to)
+        connection.commit()
+    engine.dispose()
+
+
+def layout(url: str) -> dict[str, Any]:
+    """Names and emptiness of columns, and what is indexed or unique, by table."""
     engine = create_engine(url)
     look = inspect(engine)
     names = [name for name in look.get_table_names() if name.startswith("paretonas_")]
-    found = {name: {(column["name"], column["nullable"]) for column in look.get_columns(name)} for name in names}
+    found: dict[str, Any] = {}
+    for name in names:
+        indexes: list[Any] = [*look.get_indexes(name)]
+        indexes += [{**each, "unique": True} for each in look.get_unique_constraints(name)]
+        found[name] = (
+            {(column["name"], column["nullable"]) for column in look.get_columns(name)},
+            {(tuple(each["column_names"]), bool(each["unique"])) for each in indexes},
+            {(tuple(each["constrained_columns"]), each["referred_table"]) for each in look.get_foreign_keys(name)},
+        )
     engine.dispose()
     return found
 
@@ -71,25 +88,68 @@ def plain(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "empty"])
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_an_old_store_has_the_tables_of_a_new_one(
     leave: Callable[..., str], tmp_path: Path, *, version: int, rows: bool
 ) -> None:
-    """The same tables and columns, the rows that there were, and all that is new can be kept in it."""
+    """The same tables, columns and indexes, the rows that there were, and all that is new can be kept in it."""
     url = leave(version, rows=rows)
+    before = ask(url, "SELECT count(*) FROM paretonas_evaluations")
     store = Store(url)
     fresh = f"sqlite:///{tmp_path / 'fresh.db'}"
     Store(fresh)
     assert layout(url) == layout(fresh)
     assert ask(url, "SELECT version FROM paretonas_schema") == [(NOW,)]
-    assert ask(url, "SELECT count(*) FROM paretonas_evaluations") == [(2 if rows else 0,)]
+    assert ask(url, "SELECT version_num FROM paretonas_alembic_version") == [(str(NOW),)]
+    assert ask(url, "SELECT count(*) FROM paretonas_evaluations") == before
+    assert (before > [(0,)]) == rows
     network = pn.MLPSpace().sample(pn.DataSpec((1, 8, 8), 10)).architecture
     store.keep_latency(network, record())
     store.keep_clock("cpu", 1, "2", "cpu", small_ms=0.25, large_ms=1.0, host="h")
     store.add_study("new", {})
     found = store.definition("new")
     assert found is not None
-    assert store.take_place(found[0], 1, worker="h/1/0", host="h") is not None
+    assert store.take_place(found[0], 1) is not None
+    store.enlist(found[0], 60)
+    assert [worker.name for worker in store.workers(found[0])] == [store.worker]
+
+
+def test_what_a_worker_of_version_4_left_can_be_taken_up(leave: Callable[..., str]) -> None:
+    """Its evaluation in training has its epoch and its candidate, and files of its own; its place can be freed."""
+    url = leave(4, rows=True)
+    store = Store(url)
+    running, place = store.held(1)
+    assert (running.state, running.attempts, running.alive) == ("running", 1, None)
+    assert (place.state, place.worker, running.worker) == ("open", "vm/1/1795338208.41", "vm/1/1795338208.41")
+    assert store.take_up(running.evaluation, of=running.worker, died=True)
+    taken = store.evaluation(running.evaluation)
+    assert (taken.attempts, [point.score for point in store.curve(taken.id)]) == (2, [0.25])
+    assert len({each.token for each in store.evaluations(1)} - {""}) == 3
+    assert store.give_back(place.evaluation, of=place.worker)
+    assert store.counts(1) == {"complete": 2, "running": 1}
+
+
+def test_the_front_of_an_old_study_is_not_known_to_the_store(leave: Callable[..., str]) -> None:
+    """Until it is set; that of a new study is, and has nothing on it."""
+    store = Store(leave(4, rows=True))
+    assert store.front_ids(1) is None
+    store.set_front(1, [2])
+    assert store.front_ids(1) == [2]
+    store.add_study("new", {})
+    found = store.definition("new")
+    assert found is not None
+    assert store.front_ids(found[0]) == []
+
+
+def test_epochs_that_are_there_twice_are_kept_once(leave: Callable[..., str]) -> None:
+    """The first of them, whoever wrote the others past the package."""
+    url = leave(4, rows=True)
+    epochs = "evaluation_id, phase, number, loss, score, seconds"
+    ask(url, f"INSERT INTO paretonas_epochs (id, {epochs}) SELECT id + 100, {epochs} FROM paretonas_epochs")  # noqa: S608 - our own words
+    before = ask(url, "SELECT count(*) FROM paretonas_epochs WHERE id < 100")
+    Store(url)
+    assert ask(url, "SELECT count(*) FROM paretonas_epochs") == before
+    assert ask(url, "SELECT max(id) FROM paretonas_epochs") < [(100,)]
 
 
 def test_a_latency_of_version_3_has_its_new_name(leave: Callable[..., str]) -> None:
@@ -128,7 +188,7 @@ def test_a_network_that_leaves_takes_its_latencies_along(old: str) -> None:
     for network in (used, unused):
         store.keep_latency(network, record())
     with store.optuna.engine.begin() as connection:
-        steps.renew_keys(connection)
+        renew_keys(connection)
     assert ask(old, "SELECT architecture_key FROM paretonas_latencies") == [(used.key,)]
 
 
@@ -211,12 +271,12 @@ def test_keys_of_version_1_are_those_of_this_release(old: str) -> None:
 def test_a_candidate_of_version_1_that_cannot_be_read_stays(old: str) -> None:
     """It keeps its row, and the others are brought up to date."""
     spoil(old, "replace(candidate, 'linear', 'curve')", "replace(candidate::text, 'linear', 'curve')::json")
-    query = "SELECT * FROM paretonas_evaluations ORDER BY id"
+    query = "SELECT key, architecture_key, deployed_key, candidate FROM paretonas_evaluations ORDER BY id"
     before = ask(old, query)
     Store(old)
     after = ask(old, query)
-    assert after[0] == (*before[0], None)  # a column more: the int8 model, which it has not
-    assert after[1] != (*before[1], None)
+    assert after[0] == before[0]
+    assert after[1] != before[1]
     assert ask(old, "SELECT count(key) FROM paretonas_architectures") == [(4,)]
 
 
@@ -250,14 +310,30 @@ def test_an_old_store_that_many_open_at_once_is_migrated_once(old: str) -> None:
     assert ask(old, "SELECT version FROM paretonas_schema") == [(NOW,)]
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_migration_that_fails_changes_nothing(old: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step is one transaction: the version and the tables stay together, and the next start goes on from there."""
-    monkeypatch.setitem(steps.STEPS, step, (*steps.STEPS[step], "ALTER TABLE nowhere RENAME COLUMN accuracy TO score"))
-    with pytest.raises(StoreError, match="nowhere"):
-        Store(old)
-    assert ask(old, "SELECT version FROM paretonas_schema") == [(step,)]
-    assert "paretonas_hosts" in layout(old)
-    monkeypatch.setitem(steps.STEPS, step, steps.STEPS[step][:-1])
+@pytest.mark.parametrize("step", ["v2_scores", "v3_quantized", "v4_latencies", "v5_workers"])
+def test_a_migration_that_fails_changes_nothing(old: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All steps are one transaction, so the tables are as they were; the next start takes all of them."""
+    before = layout(old)
+    with monkeypatch.context() as patch:
+        folder = shutil.copytree(steps.REVISIONS, Path("revisions"))
+        file = folder / "versions" / f"{step}.py"
+        with file.open("a", encoding="utf-8") as more:
+            more.write("\n\n_first = upgrade\ndef upgrade():\n    _first()\n    op.execute('DROP TABLE nowhere')\n")
+        patch.setattr(steps, "REVISIONS", folder)
+        with pytest.raises(StoreError, match="nowhere"):
+            Store(old)
+    assert ask(old, "SELECT version FROM paretonas_schema") == [(1,)]
+    assert layout(old) == before
     assert pn.load_study(storage=old).trials[0].learning_curve[0].score == pytest.approx(0.40555556)
     assert "paretonas_hosts" not in layout(old)
+
+
+def test_a_store_of_a_newer_release_is_refused_and_left_alone(place: str) -> None:
+    """In one sentence with both versions, by this release and by those before Alembic, which look at one table."""
+    Store(place)
+    ask(place, "UPDATE paretonas_schema SET version = 6")
+    ask(place, "UPDATE paretonas_alembic_version SET version_num = '6'")
+    before = layout(place)
+    with pytest.raises(StoreError, match=rf"has tables of version 6, this paretonas knows .* up to {NOW}"):
+        Store(place)
+    assert layout(place) == before

@@ -1,9 +1,10 @@
-"""What every database of a store does: places, refusals, clocks and latencies, also when several ask at once."""
+"""What every database of a store does: places, leases, the front, clocks and latencies, also if several ask at once."""
 
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import BEGUN, candidate, finish, network, point
 from old_stores import ask
 
 import paretonas as pn
-from paretonas.errors import StoreError
-from paretonas.spaces import Architecture, Block, Head, ModuleArchitecture
-from paretonas.storage import ENDED, FINISHED, LatencyRecord, Store
-from paretonas.storage.tables import Base
+from paretonas.errors import LeaseLost, StoreError
+from paretonas.spaces import ModuleArchitecture
+from paretonas.storage import ENDED, FINISHED, LatencyRecord, Store, Valued
 
 pytest_plugins = ["databases"]
 
@@ -31,7 +32,6 @@ CONDITIONS: dict[str, Any] = {
     "batch": 1,
     "precision": "float32",
 }
-BEGUN: dict[str, Any] = {"task": "digits", "seed": 0, "threads": 1, "device": "cpu"}
 SAMPLES = tuple(np.random.default_rng(0).lognormal(0, 0.2, 300).astype(np.float32).tolist())
 RECORD = LatencyRecord(
     latency_ms=0.9,
@@ -51,64 +51,342 @@ RECORD = LatencyRecord(
 )
 
 
-def network(width: int) -> Architecture:
-    return Architecture((1, 8, 8), (Block("flatten"), Block("linear", width=width)), (Head(10),))
-
-
-def candidate(width: int = 4) -> pn.Candidate:
-    return pn.Candidate(network(width))
-
-
 @pytest.fixture
-def store(place: str) -> Store:
+def store(made: str) -> Store:
     """A store with the studies 1 and 2, which define nothing."""
-    made = Store(place)
+    found = Store(made)
     for name in ("s", "t"):
-        made.add_study(name, {})
-    return made
+        found.add_study(name, {})
+    return found
 
 
 def taken(store: Store, study: int = 1, total: int = 100) -> int:
     """A place, there for sure."""
-    found = store.take_place(study, total, worker="h/1/0", host="h")
+    found = store.take_place(study, total)
     assert found is not None
     return found
+
+
+def running(store: Store, width: int = 4, *, study: int = 1, trial: int = 0, **other: Any) -> int:
+    """An evaluation that the worker of ``store`` has begun."""
+    place = taken(store, study)
+    assert store.begin(place, candidate(width), trial=trial, **BEGUN | other) is None
+    return place
+
+
+def another(store: Store, name: str = "g/2/0/x") -> Store:
+    """The same database, for another worker."""
+    return Store(store.url, worker=name)
 
 
 # Places
 
 
 def test_a_new_store_that_many_open_at_once_is_made_once(place: str) -> None:
-    """Each has a connection of its own; whoever comes second finds the tables there."""
-    Store(place)
-    for table in reversed(Base.metadata.sorted_tables):  # Optuna's stay: those are its own to make
-        ask(place, f"DROP TABLE {table.name}")
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda _: Store(place).study_names(), range(8))) == [[]] * 8
+    """Each has a connection of its own; whoever comes second finds the tables there, Optuna's too."""
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda _: Store(place).study_names(), range(4))) == [[]] * 4
+    assert ask(place, "SELECT count(*) FROM paretonas_schema") == [(1,)]
+    assert ask(place, "SELECT count(*) FROM version_info") == [(1,)]
 
 
 def test_places_are_taken_exactly(store: Store) -> None:
     """Whoever asks at the same time, no more places are given than the total, and no place twice."""
+    workers = [another(store, f"h/{number}/0/x") for number in range(8)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: store.take_place(1, 10, worker="h/1/0", host="h"), range(24)))
+        found = list(pool.map(lambda worker: worker.take_place(1, 5), workers))
     places = [place for place in found if place is not None]
-    assert len(places) == len(set(places)) == 10
-    assert store.give_back(places[0])
-    assert store.take_place(1, 10, worker="h/1/0", host="h") is not None
-    assert store.take_place(1, 10, worker="h/1/0", host="h") is None
+    assert len(places) == len(set(places)) == 5
+    assert workers[found.index(places[0])].give_back(places[0])
+    assert another(store, "h/17/0/x").take_place(1, 5) is not None
+    assert another(store, "h/18/0/x").take_place(1, 5) is None
+
+
+def test_a_worker_has_one_unused_place_of_a_study(store: Store) -> None:
+    """Whoever asks again has the same one, so an answer may be lost; another study is another."""
+    first = taken(store)
+    assert taken(store) == first == taken(store, total=1)
+    assert taken(store, 2) != first
+    assert taken(another(store)) != first
 
 
 def test_a_candidate_is_begun_once_in_a_study(store: Store) -> None:
     """The second place that wants a candidate is told of the first; what is finished is not given back."""
-    one, other = taken(store), taken(store)
-    assert store.begin(one, candidate(), trial=0, **BEGUN) is None
+    one, other = running(store), taken(store)
     known = store.begin(other, candidate(), trial=1, **BEGUN)
     assert known is not None
     assert (known.id, known.trial_number, known.state) == (one, 0, "running")
-    assert store.open_places(1) == [(other, "h/1/0")]
+    assert store.begin(one, candidate(), trial=0, **BEGUN) is None  # the same again, as after a lost answer
+    assert store.open_places(1) == [(other, store.worker)]
     store.fail(one, kind="crashed", reason="for the test", seconds=0.1)
     assert not store.give_back(one)
     assert store.finished_ids(1) == [one]
+
+
+def test_many_that_begin_the_same_at_once_have_one_that_does(store: Store) -> None:
+    """The others are told which."""
+    workers = [another(store, f"h/{number}/0/x") for number in range(4)]
+    places = [taken(worker) for worker in workers]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda w, p: w.begin(p, candidate(), trial=p, **BEGUN), workers, places))
+    [first] = [place for place, known in zip(places, found, strict=True) if known is None]
+    assert {known.id for known in found if known is not None} == {first}
+
+
+# Leases
+
+
+def test_workers_say_that_they_live(store: Store) -> None:
+    """A beat counts up in each study that a worker is on, until it leaves; it may come back."""
+    other = another(store)
+    store.enlist(1, 60)
+    store.enlist(2, 60)
+    other.enlist(1, 30)
+    before = {worker.name: worker for worker in store.workers(1)}
+    store.renew()
+    after = {worker.name: worker for worker in store.workers(1)}
+    assert after[store.worker].beat == before[store.worker].beat + 1
+    assert after[other.worker] == before[other.worker]
+    assert store.workers(2)[0].beat == before[store.worker].beat + 1
+    assert (after[other.worker].lease, after[other.worker].state) == (30, "alive")
+    other.leave()
+    assert [worker.state for worker in store.workers(1)] == ["alive", "ended"]
+    other.enlist(1, 40)
+    back = store.workers(1)[1]
+    assert (back.state, back.lease) == ("alive", 40)
+    assert back.beat > before[other.worker].beat
+
+
+def test_what_has_not_ended_is_listed_with_its_worker(store: Store) -> None:
+    """In one look: places and what is trained, with attempts, and the row of the worker if it has one."""
+    other = another(store)
+    other.enlist(1, 30)
+    mine, theirs, place = running(store), running(other, 5, trial=7), taken(other)
+    done = running(store, 6, trial=2)
+    finish(store, done, 6)
+    held = {each.evaluation: each for each in store.held(1)}
+    assert held.keys() == {mine, theirs, place}
+    assert (held[mine].state, held[mine].worker, held[mine].alive) == ("running", store.worker, None)
+    assert (held[theirs].trial_number, held[place].trial_number, held[theirs].attempts) == (7, None, 1)
+    assert held[place].alive == store.workers(1)[0]
+    assert store.held(2) == []
+
+
+WRITES: dict[str, Callable[[Store, int], object]] = {
+    "begin": lambda store, place: store.begin(place, candidate(), trial=0, **BEGUN),
+    "add_epoch": lambda store, place: store.add_epoch(place, point(0)),
+    "finish": finish,
+    "fail": lambda store, place: store.fail(place, kind="crashed", reason="r", seconds=1),
+    "refuse": lambda store, place: store.refuse(place, {"a": (1.0, {})}, reason="r", seconds=1),
+    "stop": lambda store, place: store.stop(place, {"a": (1.0, {})}, reason="r", seconds=1),
+    "rewind": lambda store, place: store.rewind(place),
+    "claim_training": lambda store, place: store.claim_training(place, ["a"]),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_worker_whose_trial_was_taken_up_writes_nothing(store: Store, name: str) -> None:
+    """It is told that its lease is lost, whatever it wants to write, and all is as the other has it."""
+    mine = running(store)
+    store.add_epoch(mine, point(1))
+    other = another(store)
+    assert other.take_up(mine, of=store.worker, died=True)
+    before = other.evaluation(mine), other.curve(mine)
+    with pytest.raises(LeaseLost, match=rf"no longer of {store.worker}, but of {other.worker}"):
+        WRITES[name](store, mine)
+    assert not store.release(mine)
+    assert not store.give_back(mine)
+    assert (other.evaluation(mine), other.curve(mine)) == before
+
+
+@pytest.mark.parametrize("name", [name for name in WRITES if name != "begin"])
+def test_what_is_written_twice_is_there_once(store: Store, name: str) -> None:
+    """Whoever had no answer writes again: the store is as after the first time."""
+    mine = running(store)
+    WRITES[name](store, mine)
+    before = store.evaluation(mine), store.curve(mine)
+    assert WRITES[name](store, mine) is None
+    assert (store.evaluation(mine), store.curve(mine)) == before
+
+
+@pytest.mark.parametrize("end", ["finish", "fail", "refuse", "stop"])
+def test_what_has_ended_stays_as_it_ended(store: Store, end: str) -> None:
+    """Another end, and an epoch more, change nothing."""
+    mine = running(store)
+    WRITES[end](store, mine)
+    before = store.evaluation(mine), store.curve(mine)
+    for name in ("finish", "fail", "refuse", "stop", "add_epoch"):
+        WRITES[name](store, mine)
+    assert (store.evaluation(mine), store.curve(mine)) == before
+    assert not another(store).take_up(mine, of=store.worker, died=True)
+
+
+def test_a_place_that_is_gone_is_nobodys(store: Store) -> None:
+    """Its worker writes nothing either, and is told."""
+    mine = running(store)
+    assert another(store).give_back(mine, of=store.worker)
+    with pytest.raises(LeaseLost, match="but of nobody"):
+        store.add_epoch(mine, point(0))
+    assert store.counts(1) == {}
+
+
+def test_one_of_many_takes_up_what_a_dead_worker_left(store: Store) -> None:
+    """Its candidate, epochs and trial stay, and the attempt is counted once."""
+    left = running(store)
+    store.add_epoch(left, point(0))
+    others = [another(store, f"h/{number}/0/x") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        took = list(pool.map(lambda other: other.take_up(left, of=store.worker, died=True), others))
+    assert took.count(True) == 1
+    winner = others[took.index(True)]
+    assert (winner.evaluation(left).worker, winner.evaluation(left).attempts) == (winner.worker, 2)
+    assert winner.evaluation(left).candidate == candidate()
+    assert winner.curve(left) == [point(0)]
+    assert winner.take_up(left, of=store.worker, died=True)  # the same again, as after a lost answer
+    assert winner.evaluation(left).attempts == 2
+
+
+def test_what_is_released_is_anybodys(store: Store) -> None:
+    """With its epochs, and without a death counted; a place that is not used yet is not released but given back."""
+    mine = running(store)
+    store.add_epoch(mine, point(0))
+    assert store.release(mine)
+    assert store.release(mine)  # the same again
+    assert store.held(1)[0].worker == ""
+    other = another(store)
+    assert other.take_up(mine, of="", died=False)
+    assert not store.take_up(mine, of="", died=False)
+    assert (other.evaluation(mine).attempts, other.curve(mine)) == (1, [point(0)])
+    place = taken(store)
+    assert not store.release(place)
+    assert store.give_back(place)
+
+
+def test_epochs_after_a_checkpoint_are_deleted(store: Store) -> None:
+    """Fine-tuning comes after training; without a checkpoint all of them go, and they can be added again."""
+    mine = running(store)
+    curve = [point(0), point(1), point(2), point(0, "finetune"), point(1, "finetune")]
+    for each in curve:
+        store.add_epoch(mine, each)
+    for phase, number, left in (("finetune", 0, 4), ("train", 1, 2), (None, -1, 0)):
+        store.rewind(mine, phase, number)
+        assert store.curve(mine) == curve[:left]
+    store.add_epoch(mine, point(0))
+    assert store.curve(mine) == curve[:1]
+
+
+def test_workers_can_be_asked_to_stop(store: Store) -> None:
+    """Of one study, until they are asked no more."""
+    assert not store.is_asked_to_stop(1)
+    store.ask_to_stop(1)
+    assert store.is_asked_to_stop(1)
+    assert not store.is_asked_to_stop(2)
+    store.ask_to_stop(1, stop=False)
+    assert not store.is_asked_to_stop(1)
+
+
+# One network, one training
+
+
+def test_one_of_two_studies_trains_what_both_propose(store: Store) -> None:
+    """The other is told which evaluation to wait for, and then finds its results."""
+    other = another(store)
+    mine, theirs = running(store), running(other, study=2)
+    assert store.claim_training(mine, ["a"]) is None
+    assert store.claim_training(mine, ["a"]) is None
+    assert other.claim_training(theirs, ["a"]) == mine
+    finish(store, mine)
+    assert other.claim_training(theirs, ["a"]) == mine
+    found = other.same_elsewhere(theirs, ["a"])
+    assert found is not None
+    assert found.id == mine
+    assert other.claim_training(theirs, ["a", "b"]) is None  # what is complete has not measured that
+
+
+def test_of_many_that_claim_a_training_at_once_one_has_it(store: Store) -> None:
+    """In as many studies."""
+    others = []
+    for number in range(4):
+        store.add_study(f"s{number}", {})
+        found = store.definition(f"s{number}")
+        assert found is not None
+        worker = another(store, f"h/{number}/0/x")
+        others.append((worker, running(worker, study=found[0])))
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda one: one[0].claim_training(one[1], ["a"]), others))
+    [first] = [evaluation for (_, evaluation), known in zip(others, told, strict=True) if known is None]
+    assert set(told) == {None, first}
+
+
+@pytest.mark.parametrize("end", ["fail", "refuse", "stop", "release"])
+def test_a_claim_ends_without_a_result(store: Store, end: str) -> None:
+    """Then another study trains it."""
+    other = another(store)
+    mine, theirs = running(store), running(other, study=2)
+    assert store.claim_training(mine, ["a"]) is None
+    assert store.release(mine) if end == "release" else WRITES[end](store, mine) is None
+    assert other.claim_training(theirs, ["a"]) is None
+
+
+def test_a_claim_of_a_dead_worker_can_be_taken(store: Store) -> None:
+    """By whoever says so; when the other is taken up, it has to wait."""
+    other = another(store)
+    mine, theirs = running(store), running(other, study=2)
+    assert store.claim_training(mine, ["a"]) is None
+    assert other.claim_training(theirs, ["a"], despite=mine) is None
+    assert store.claim_training(mine, ["a"]) == theirs
+
+
+@pytest.mark.parametrize("what", ["task", "seed", "threads", "device"])
+def test_another_training_is_another(store: Store, what: str) -> None:
+    """What differs in any condition does not wait."""
+    other = another(store)
+    different: Any = {"task": "t", "seed": 1, "threads": 2, "device": "cuda"}[what]
+    mine, theirs = running(store), running(other, study=2, trial=0, **{what: different})
+    assert store.claim_training(mine, ["a"]) is None
+    assert other.claim_training(theirs, ["a"]) is None
+
+
+# The front, and counting
+
+
+def test_the_front_is_kept_as_it_grows(store: Store) -> None:
+    """Whoever ends, asked one at a time, is compared with those that are on it, and with nobody else."""
+    asked: list[list[int]] = []
+
+    def largest(evaluations: Sequence[Valued]) -> set[int]:
+        asked.append([each.id for each in evaluations])
+        return {max(evaluations, key=lambda each: each.values["a"]).id}
+
+    widths = [5, 4, 7, 6]
+    places = [running(store, width, trial=width) for width in widths]
+    for place, width in zip(places, widths, strict=True):
+        finish(store, place, width, front=largest)
+    a, b, c, d = places
+    assert asked == [[a], [a, b], [a, c], [c, d]]
+    assert store.front_ids(1) == [c]
+    assert [each.id for each in store.front(1)] == [c]
+    assert store.front_ids(2) == []
+    store.set_front(1, [a, d])
+    assert store.front_ids(1) == [a, d]
+
+
+def test_evaluations_are_counted(store: Store) -> None:
+    """By state, by kind, the newest first, and by epochs."""
+    failed, stopped = running(store, 4, trial=0), running(store, 5, trial=1)
+    store.add_epoch(stopped, point(0))
+    store.add_epoch(stopped, point(1))
+    WRITES["fail"](store, failed)
+    WRITES["stop"](store, stopped)
+    refused = running(store, 6, trial=2)
+    WRITES["refuse"](store, refused)
+    finish(store, running(store, 7, trial=3), 7)
+    taken(store)
+    assert store.counts(1) == {"failed": 1, "stopped": 1, "refused": 1, "complete": 1, "open": 1}
+    assert store.kinds(1) == {"crashed": 1, "stopped": 1, "infeasible": 1}
+    assert store.newest_ended(1, 3) == [("complete", None), ("refused", "infeasible"), ("stopped", "stopped")]
+    assert (store.epochs_trained(1), store.epochs(1), store.epochs_trained(2)) == (2, {stopped: 2}, 0)
+    assert (store.counts(2), store.kinds(2), store.newest_ended(2, 3)) == ({}, {}, [])
 
 
 # Refusals
@@ -135,11 +413,12 @@ def test_a_refusal_keeps_its_reason_and_what_was_measured(store: Store, refused:
 
 def test_a_refusal_takes_no_place(store: Store, refused: int) -> None:
     """A study of two has two networks beside those that were refused, and counts only them as finished."""
-    places = [taken(store, total=2), taken(store, total=2)]
-    assert store.take_place(1, 2, worker="h/1/0", host="h") is None
-    for number, place in enumerate(places):
-        assert store.begin(place, candidate(8 + number), trial=4 + number, **BEGUN) is None
-        store.finish(place, {}, deployed=network(8 + number), seconds=1, weights="w")
+    other = another(store)
+    places = [taken(store, total=2), taken(other, total=2)]
+    assert another(store, "third").take_place(1, 2) is None
+    for number, (place, worker) in enumerate(zip(places, (store, other), strict=True)):
+        assert worker.begin(place, candidate(8 + number), trial=4 + number, **BEGUN) is None
+        finish(worker, place, 8 + number)
     assert store.finished_ids(1) == places
     assert {each.state for each in store.evaluations(1)} == {"complete", "refused"} <= set(ENDED)
     assert store.evaluation(refused).state not in FINISHED
@@ -190,10 +469,10 @@ def test_a_latency_comes_back_as_it_was_kept(store: Store) -> None:
     assert store.latency(network(4).key, **CONDITIONS) == RECORD
 
 
-def test_samples_are_kept_compactly(store: Store, place: str) -> None:
+def test_samples_are_kept_compactly(store: Store, made: str) -> None:
     """Less than 4 bytes for each, whatever noise is in them."""
     store.keep_latency(network(4), RECORD)
-    assert 0 < len(bytes(ask(place, "SELECT samples FROM paretonas_latencies")[0][0])) < 4 * len(SAMPLES)
+    assert 0 < len(bytes(ask(made, "SELECT samples FROM paretonas_latencies")[0][0])) < 4 * len(SAMPLES)
 
 
 @pytest.mark.parametrize("name", [*CONDITIONS, "network"])
@@ -242,13 +521,13 @@ def test_a_module_of_the_users_own_has_latencies_too(store: Store) -> None:
     assert store.latencies(**CONDITIONS) == [(theirs, 0.9)]
 
 
-def test_a_network_that_cannot_be_read_teaches_nothing(store: Store, place: str) -> None:
+def test_a_network_that_cannot_be_read_teaches_nothing(store: Store, made: str) -> None:
     """Such as one of another release, or of the user's own blocks that nobody allowed to run; the others do."""
     for width in (4, 5):
         store.keep_latency(network(width), replace(RECORD, latency_ms=float(width)))
     text = json.dumps(network(4).to_json() | {"version": 99})
     ask(
-        place,
+        made,
         "UPDATE paretonas_architectures SET description = :text WHERE key = :key",
         text=text,
         key=network(4).key,
@@ -256,10 +535,10 @@ def test_a_network_that_cannot_be_read_teaches_nothing(store: Store, place: str)
     assert store.latencies(**CONDITIONS) == [(network(5), 5.0)]
 
 
-def test_damaged_samples_are_named(store: Store, place: str) -> None:
+def test_damaged_samples_are_named(store: Store, made: str) -> None:
     """One sentence of the store, with the row."""
     store.keep_latency(network(4), RECORD)
-    ask(place, "UPDATE paretonas_latencies SET samples = :samples", samples=b"not what zlib writes")
+    ask(made, "UPDATE paretonas_latencies SET samples = :samples", samples=b"not what zlib writes")
     with pytest.raises(StoreError, match=r"samples of latency 1 cannot be read .*: delete its row"):
         store.latency(network(4).key, **CONDITIONS)
 
@@ -269,7 +548,8 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_store_contract import RECORD, network
+from made_up import network
+from test_store_contract import RECORD
 from paretonas.storage import Store
 store, me, begin = Store(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 begin.with_suffix(f".{me}").touch()
@@ -281,10 +561,10 @@ for width in range(1, 31):
 """
 
 
-def test_two_processes_keep_the_same_latencies_at_once(store: Store, place: str, tmp_path: Path) -> None:
+def test_two_processes_keep_the_same_latencies_at_once(store: Store, made: str, tmp_path: Path) -> None:
     """Neither fails, each network has one record, and that is the less noisy one."""
     begin = tmp_path / "begin"
-    command = [sys.executable, "-c", KEEPER, str(Path(__file__).parent), place]
+    command = [sys.executable, "-c", KEEPER, str(Path(__file__).parent), made]
     keepers = [
         subprocess.Popen([*command, str(me), str(begin)], stderr=subprocess.PIPE, text=True, cwd=Path.cwd())
         for me in (0, 1)
@@ -295,7 +575,7 @@ def test_two_processes_keep_the_same_latencies_at_once(store: Store, place: str,
     begin.touch()
     said = [keeper.communicate(timeout=120)[1] for keeper in keepers]
     assert [keeper.returncode for keeper in keepers] == [0, 0], said
-    found = ask(place, "SELECT run, noise FROM paretonas_latencies ORDER BY id")
+    found = ask(made, "SELECT run, noise FROM paretonas_latencies ORDER BY id")
     assert len(found) == 30
     assert {noise for _, noise in found} == {0.01}
     for width in range(1, 31):

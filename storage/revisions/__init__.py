@@ -1,0 +1,1 @@
+"""The steps from each version of our tables to the next, for Alembic."""

@@ -1,0 +1,1 @@
+"""One file a step; Alembic finds the order by ``down_revision``."""

@@ -1,0 +1,25 @@
+"""Candidates and results for tests of the store, which train nothing."""
+
+from typing import Any
+
+import paretonas as pn
+from paretonas.spaces import Architecture, Block, Head
+from paretonas.storage import CurvePoint, Store
+
+BEGUN: dict[str, Any] = {"task": "digits", "seed": 0, "threads": 1, "device": "cpu"}
+
+
+def network(width: int) -> Architecture:
+    return Architecture((1, 8, 8), (Block("flatten"), Block("linear", width=width)), (Head(10),))
+
+
+def candidate(width: int = 4) -> pn.Candidate:
+    return pn.Candidate(network(width))
+
+
+def finish(store: Store, evaluation: int, width: int = 4, **more: Any) -> None:
+    store.finish(evaluation, {"a": (float(width), {})}, deployed=network(width), seconds=1, weights="w", **more)
+
+
+def point(number: int, phase: str = "train") -> CurvePoint:
+    return CurvePoint(phase, number, 1.0, 0.5, 0.1)
