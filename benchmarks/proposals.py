@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_limits
 import paretonas as pn
 from paretonas.objectives import macs
 from paretonas.search.data import data_of
+from paretonas.search.front import still_on_front
 from paretonas.search.proposals import propose
-from paretonas.search.recovery import me
 from paretonas.search.telling import tell
 from paretonas.spaces import Candidate
 from paretonas.spaces.parameter_rules import count_parameters
@@ -44,7 +44,7 @@ def milliseconds(study: pn.Study, trials: int) -> list[float]:
     """Of each proposal until the study has so many trials; each is answered by the formula."""
     spec, store, spent = data_of(study.definition, "cpu").spec, study.store, []
     for number in range(trials):
-        place = store.take_place(study.id, trials, worker=me(), host=platform.node())
+        place = store.take_place(study.id, trials)
         assert place is not None
         began = time.process_time()
         trial, candidate = propose(study, place, spec)
@@ -57,7 +57,8 @@ def milliseconds(study: pn.Study, trials: int) -> list[float]:
         if number % 3 == 2:
             store.stop(place, measured, reason="as the formula says", seconds=0.0)
         else:
-            store.finish(place, measured, deployed=candidate.deployed, seconds=0.0, weights="none")
+            front = still_on_front(study.definition)
+            store.finish(place, measured, deployed=candidate.deployed, seconds=0.0, weights="none", front=front)
         tell(study, trial, store.evaluation(place))
     return spent
 

@@ -33,7 +33,7 @@ import paretonas as pn
 from paretonas.objectives import as_task, macs, parameters
 from paretonas.search.gain import Option, Seen, expected_gains
 from paretonas.search.goals import Goal
-from paretonas.search.surrogate import Features
+from paretonas.search.inputs import Features
 from paretonas.spaces.blocks.common import ACTIVATIONS
 
 Row = Mapping[str, str]

@@ -79,6 +79,7 @@ def simulate(job: Job) -> tuple[Run, int]:
         one.reached += 1
         state = _state(job, one, curves)
         if state == "running":
+            asked.hear(one.row, _curve(table, one))
             one.clock += one.pace * _step(table, one.reached)
             heapq.heappush(running, one)
             continue

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from search_runs import OURS, optuna_study  # type: ignore[import-not-found]
 from search_table import Table  # type: ignore[import-not-found]
 
-from paretonas.search.forecast import Curve, forecast
+from paretonas.search.forecast import Curve, forecast, guess
 from paretonas.search.gain import Option, Seen, expected_gains
 
 MISSES = 20  # settings in a row that the table does not have, before a random row is taken
@@ -24,6 +24,9 @@ class Strategy(Protocol):
 
     def ask(self) -> int | None:
         """A row to train, None if there is none left."""
+
+    def hear(self, row: int, curve: Curve) -> None:
+        """How far a row has come that still runs."""
 
     def tell(self, row: int, curve: Curve | None, state: str) -> None:
         """state: finished, stopped or failed. curve: as far as it was trained, None in a table without curves."""
@@ -69,6 +72,9 @@ class Baseline:
     def _suggested(self, trial: optuna.Trial) -> tuple[str, ...]:
         return tuple(str(trial.suggest_categorical(name, words)) for name, words in self._table.options.items())
 
+    def hear(self, row: int, curve: Curve) -> None:
+        """Nothing: Optuna takes no reports where there are several objectives."""
+
     def tell(self, row: int, curve: Curve | None, state: str) -> None:  # noqa: ARG002 - Optuna takes no curve here
         at = next(at for at, (running, _) in enumerate(self._running) if running == row)
         _, trial = self._running.pop(at)
@@ -87,13 +93,18 @@ class Ours:
         self._draw = np.random.default_rng(seed)
         self._new = np.ones(len(table), dtype=bool)
         self._seen: dict[int, Seen] = {}
-        self._curves: dict[int, Curve] = {}
+        self._curves: dict[int, Curve] = {}  # of what ended
+        self._running: dict[int, Curve] = {}
 
     def ask(self) -> int | None:
         rows = self._options()
         if not len(rows):
             return None
         table = self._table
+        begun = [*self._curves.values(), *self._running.values()]
+        for running, curve in self._running.items():
+            expected = guess(curve, begun, table.goals)
+            self._seen[running] = Seen(table.features[running], table.costs_of(running), "running", expected)
         options = [Option(table.features[row], table.costs_of(row)) for row in rows]
         gains = expected_gains(
             list(self._seen.values()), options, table.goals, seed=self._seed * 100_003 + len(self._seen)
@@ -103,8 +114,12 @@ class Ours:
         self._seen[row] = Seen(table.features[row], table.costs_of(row), "running")
         return row
 
+    def hear(self, row: int, curve: Curve) -> None:
+        self._running[row] = curve
+
     def tell(self, row: int, curve: Curve | None, state: str) -> None:
         del self._seen[row]  # in the order of their end
+        self._running.pop(row, None)
         features, costs = self._table.features[row], self._table.costs_of(row)
         if state == "finished":
             self._seen[row] = Seen(features, self._table.values_of(row), "finished")

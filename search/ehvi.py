@@ -35,27 +35,29 @@ class Ehvi:
         self._costs: dict[str, dict[str, float]] = {}
         self._learned = -1
 
-    def choose(self, place: int) -> Genes | None:
+    def choose(self) -> Genes | None:
         """The genes of the best candidate that is not known; {} if the space makes none, None if all are known.
 
         What an earlier study has the results of is taken first, as long as it is expected to gain: it costs nothing.
-        place: of the trial among those that were not interrupted, from which all that is random follows.
+        All that is random follows from the seed and from how many were begun.
         """
         knowledge = self._knowledge
         knowledge.refresh()
-        drawn = self._new(place)
+        drawn = self._new(len(knowledge.known) + len(knowledge.running))
         if not drawn:
             return {} if self._pool.error else None
         options = self._within_constraints(drawn)
         gains = gains_of(knowledge, [self._option(one) for one in options])
         free = {one.key for one in knowledge.earlier if one.free}
         costless = [gain if one.key in free else 0.0 for one, gain in zip(options, gains, strict=True)]
-        return options[int(np.argmax(costless if any(costless) else gains))].genes
+        chosen = options[int(np.argmax(costless if any(costless) else gains))]
+        knowledge.proposed[chosen.key] = chosen.genes
+        return chosen.genes
 
     def _new(self, place: int) -> list[Drawn]:
-        """Candidates that nobody has begun, each once, in an order that follows from the place."""
+        """Candidates that nobody has begun, each once, in an order that follows from the place, how many were begun."""
         known, pool = self._knowledge.keys, self._pool
-        parents = [(one.key, one.genes) for one in self._knowledge.front()]
+        parents = [(one.key, self._knowledge.genes(one)) for one in self._knowledge.front()]
         earlier = [(one.key, one.genes) for one in self._knowledge.earlier]
         bred = pool.neighbours(parents if len(parents) >= ENOUGH else [*parents, *earlier], place)
         new = {one.key: one for one in (*pool.again(earlier), *bred, *pool.fresh(place)) if one.key not in known}
@@ -66,6 +68,8 @@ class Ehvi:
     def _within_constraints(self, drawn: Sequence[Drawn]) -> list[Drawn]:
         """Those that hold the constraints, as far as they are known; if none does, the one that is nearest."""
         bounds = self._study.definition.bounds
+        if not bounds:
+            return list(drawn)
         excess = [
             sum(max(0.0, amount) for amount in violations(bounds, costs).values())
             for costs in map(self._costs_of, drawn)

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import moocore
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from .goals import Goal
-from .surrogate import Belief, Features, Inputs, Matrix, believe, bend_of, chance, encode, not_hopeless
+from .inputs import Features, Inputs, Matrix, encode
+from .surrogate import LEARN_FROM, Belief, believe, bend_of, chance, informative, not_hopeless
 
 POINTS = 512  # of the cost plane
 FEW = 3  # known qualities; with fewer the costs alone decide
@@ -69,11 +71,14 @@ def expected_gains(
     """
     if not options:
         return np.zeros(0)
-    begun, states = len(seen), np.array([one.state for one in seen], dtype=object)
+    every = np.array([one.state for one in seen], dtype=object)
     main = next((column for column, goal in enumerate(goals) if goal.quality), len(goals) - 1)
-    losses = scaled(seen, options, goals)
+    whole = scaled(seen, options, goals)
+    told = _telling(whole.mean[: len(seen)], every, main, seed)
+    begun, states = len(told), every[told]
+    losses = _part(whole, np.concatenate([told, np.arange(len(seen), len(whole.mean))]))
     earlier = [study for study in prior if study]
-    x = _inputs([*seen, *options], losses.mean, goals, earlier)
+    x = _inputs([*(seen[row] for row in told), *options], losses.mean, goals, earlier)
     trend = _trend(x, earlier, goals, main, seed) if earlier else None
     x = x.rows(slice(begun + len(options)))
     quality = [goal.quality for goal in goals]
@@ -83,10 +88,25 @@ def expected_gains(
     if trend is None and np.isfinite(losses.mean[:begun, main][states != "failed"]).sum() < FEW:
         gains = _spread(np.delete(filled.mean, main, axis=1), x, begun)
     else:
-        gains = _improvement(hope, _part(filled, new), filled.mean[:begun], states, main, seed)
-    gains[_beaten(losses.mean[new], losses.mean[:begun][states == "finished"], main, losses.best[main])] = 0.0
+        ended = np.concatenate([whole.mean[: len(seen)][every == "finished"], filled.mean[:begun][states == "running"]])
+        gains = _improvement(hope, _part(filled, new), ended, (every == "finished").sum(), main, seed)
+    gains[_beaten(losses.mean[new], whole.mean[: len(seen)][every == "finished"], main, losses.best[main])] = 0.0
     result: NDArray[np.float64] = np.maximum(gains, 0.0) * (1.0 - fails) * np.where(fails > UNLIKELY, DOOMED, 1.0)
     return result
+
+
+def _telling(losses: Matrix, states: NDArray[np.object_], main: int, seed: int) -> NDArray[np.intp]:
+    """The rows of seen ones that are learnt from: with many, the best, some others, some that failed, all that run.
+
+    losses: (rows, goals), NaN where unknown.
+    """
+    if len(states) <= LEARN_FROM:
+        return np.arange(len(states))
+    random, failed = np.random.default_rng(seed), states == "failed"
+    known = np.flatnonzero(~failed & np.isfinite(losses[:, main]))
+    best = known[informative(losses[known, main], LEARN_FROM, random)]
+    some = random.permutation(np.flatnonzero(failed))[: LEARN_FROM // 2]
+    return np.unique(np.concatenate([best, some, np.flatnonzero(states == "running")]))
 
 
 def scaled(seen: Sequence[Seen], options: Sequence[Option], goals: Sequence[Goal]) -> Losses:
@@ -99,11 +119,10 @@ def scaled(seen: Sequence[Seen], options: Sequence[Option], goals: Sequence[Goal
 def _column(people: Sequence[Seen | Option], goal: Goal) -> tuple[Matrix, Matrix, NDArray[np.float64]]:
     """Losses of one goal, their deviations, and the best there can be."""
     known = np.array([one.values.get(goal.name, np.nan) for one in people], dtype=float)
-    told = [
-        one.expected.get(goal.name, (np.nan, 0.0)) if isinstance(one, Seen) and one.expected else (np.nan, 0.0)
-        for one in people
-    ]
-    mean, deviation = np.array(told, dtype=float).T
+    mean, deviation = np.full(len(people), np.nan), np.zeros(len(people))
+    for row, one in enumerate(people):
+        if isinstance(one, Seen) and goal.name in one.expected:
+            mean[row], deviation[row] = one.expected[goal.name]
     deviation = np.where(np.isnan(known), deviation, 0.0)
     amounts = np.where(np.isnan(known), mean, known)
     best, sign = np.array(np.nan if goal.best is None else goal.best), 1.0 if goal.direction == "minimize" else -1.0
@@ -121,7 +140,7 @@ def _column(people: Sequence[Seen | Option], goal: Goal) -> tuple[Matrix, Matrix
     return losses, deviation / width, np.nan_to_num((sign * best - low) / width, nan=-np.inf)
 
 
-def _part(losses: Losses, rows: slice) -> Losses:
+def _part(losses: Losses, rows: slice | NDArray[np.intp]) -> Losses:
     return Losses(losses.mean[rows], losses.deviation[rows], losses.best)
 
 
@@ -174,6 +193,7 @@ def _filled(
     running = np.concatenate([states == "running", np.zeros(len(mean) - begun, dtype=bool)])
     for column in map(int, np.flatnonzero(np.isnan(mean).any(0))):
         loss, unknown = losses.mean[:, column], np.isnan(mean[:, column])
+        unknown[:begun] &= (states != "failed") | (not quality[column])
         known = np.flatnonzero((states != "failed") & np.isfinite(loss[:begun]))
         y = not_hopeless(loss[known]) if quality[column] else loss[known]
         bend = bend_of(y if quality[column] else y[:0])
@@ -202,31 +222,42 @@ def _fitted(trend: Matrix, known: NDArray[np.intp], y: Matrix) -> Matrix:
 
 
 def _improvement(
-    hope: Belief, options: Losses, begun: Matrix, states: NDArray[np.object_], main: int, seed: int
+    hope: Belief, options: Losses, reached: Matrix, finished: int, main: int, seed: int
 ) -> NDArray[np.float64]:
     """Expected improvement of the main loss over the level reached at each point of the plane, where it counts.
 
-    options: their other losses, which have to be within the point. begun: losses of what was begun.
+    options: their other losses, which have to be within the point. reached: losses of so many that finished, then of
+    those that run.
     """
-    counted, finished = begun[np.isin(states, ["finished", "running"])], begun[states == "finished"]
-    others, spreads = np.delete(options.mean, main, axis=1), np.delete(options.deviation, main, axis=1)
-    points = _points(POINTS, others.shape[1], seed)
-    worst = finished[:, main].max() if len(finished) else 1.0
-    dominated = (np.delete(counted, main, axis=1)[:, None] <= points).all(-1)
-    reached = np.where(dominated, counted[:, main, None], worst).min(0, initial=worst)
-    levels, which = np.unique(reached, return_inverse=True)
-    within = np.ones((len(others), len(points)))
-    for column in range(others.shape[1]):
-        away = points[None, :, column] - others[:, column, None]
-        sure = spreads[:, column] < SURE
-        within[sure] *= away[sure] >= 0
-        within[~sure] *= ndtr(away[~sure] / spreads[~sure, column, None])
-    shares = within @ np.eye(len(levels))[which] / len(points)
-    best = options.best[main]
-    gains = np.zeros(len(others))
+    worst = reached[:finished, main].max() if finished else 1.0
+    reached = reached[moocore.is_nondominated(reached)] if len(reached) else reached
+    points = _points(POINTS, reached.shape[1] - 1, seed)
+    dominated = (np.delete(reached, main, axis=1)[:, None] <= points).all(-1)
+    levels, which = np.unique(
+        np.where(dominated, reached[:, main, None], worst).min(0, initial=worst), return_inverse=True
+    )
+    order = np.argsort(which, kind="stable")
+    within = _within(options, points[order], main)
+    shares = np.add.reduceat(within, np.searchsorted(which[order], np.arange(len(levels))), axis=1) / len(points)
+    least = np.unique(np.minimum(levels, options.best[main]))  # one level, as long as none is better than the best
+    gains = np.zeros(len(within))
     for mean, deviation in zip(hope.mean, hope.deviation, strict=True):
-        gains += (shares * (_below(levels, mean, deviation) - _below(np.minimum(levels, best), mean, deviation))).sum(1)
+        beyond = _below(least, mean, deviation)[:, np.searchsorted(least, np.minimum(levels, options.best[main]))]
+        gains += (shares * (_below(levels, mean, deviation) - beyond)).sum(1)
     return gains / len(hope.mean)
+
+
+def _within(options: Losses, points: Matrix, main: int) -> Matrix:
+    """How probably each option's other losses are within each point: (options, points)."""
+    within = np.ones((len(options.mean), len(points)))
+    for point, column in zip(points.T, np.delete(np.arange(options.mean.shape[1]), main), strict=True):
+        loss, spread = options.mean[:, column, None], options.deviation[:, column]
+        sure = spread < SURE
+        if sure.all():
+            within *= point >= loss
+        else:
+            within *= np.where(sure[:, None], point >= loss, ndtr((point - loss) / np.maximum(spread, SURE)[:, None]))
+    return within
 
 
 def _below(levels: Matrix, mean: Matrix, deviation: Matrix) -> Matrix:

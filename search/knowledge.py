@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from math import log
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from torch import nn
@@ -13,18 +14,20 @@ from ..storage import ENDED, CurvePoint, Evaluation
 from .bench import StoreBench
 from .constraints import held
 from .earlier import Earlier, earlier_fronts, earlier_studies
-from .forecast import Curve, forecast
+from .forecast import Curve, forecast, guess
 from .front import non_dominated
 from .gain import Seen
+from .genes import Genes
 from .goals import Goal, goals_of
 from .static_costs import COUNTS, static_costs
 from .traits import traits
 
 if TYPE_CHECKING:
+    from .inputs import Features
     from .study import Study
-    from .surrogate import Features
 
-FORESEEN_ANEW = 32  # evaluations after which the end of a stopped one is foreseen anew, from what ended meanwhile
+ANEW = 1.25  # times as many evaluations, and SOME, after which the end of a stopped one is foreseen anew
+SOME = 32
 REFITTED = 1.25  # times as many evaluations, and MORE of them, after which times are learned anew
 MORE = 10
 _kept: "WeakKeyDictionary[Study, Knowledge]" = WeakKeyDictionary()
@@ -32,13 +35,12 @@ _kept: "WeakKeyDictionary[Study, Knowledge]" = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Known:
-    """An evaluation, as far as the search needs it. genes: those that Optuna has; a move has none."""
+    """An evaluation, as far as the search needs it."""
 
     evaluation: Evaluation
     key: str
     features: "Features"
     curve: Curve
-    genes: Mapping[str, Any]
     feasible: bool
 
     @property
@@ -63,9 +65,14 @@ class Knowledge:
         self.learned = -1  # counts how often times were learned anew
         self._measures = tuple(objective_of(name) for name in study.definition.measures)
         self._ended: dict[int, Known] = {}
+        self._front: list[Known] = []
+        self.proposed: dict[str, Genes] = {}  # here, by key
+        self._genes: dict[int, Genes] = {}  # of other points of the front, by trial
+        self._seen: dict[int, Seen] = {}  # that will not change
         self._foreseen: dict[int, tuple[int, Mapping[str, tuple[float, float]]]] = {}
         self._predictors: dict[str, LatencyPredictor | None] = {}
         self._learned_from = 0
+        self._settled = 0  # all up to this id have ended
         self._refreshed = False
 
     @property
@@ -76,15 +83,19 @@ class Knowledge:
     def refresh(self) -> None:
         """Read what ended since the last time, and what runs now."""
         store, study = self.study.store, self.study
-        states = store.states(study.id)
+        unused = [identity for identity, _ in store.open_places(study.id)]
+        states = store.states(study.id, after=self._settled)
         new = [identity for identity in states if identity not in self._ended]
         found = store.read(new) if new else []
         curves = store.curves(new) if new else {}
-        genes = {t.number: t.params for t in study.optuna.get_trials(deepcopy=False)} if new else {}
-        known = [self._known(one, curves.get(one.id, []), genes.get(one.trial_number, {})) for one in found]
-        self._ended |= {one.evaluation.id: one for one in known if one.evaluation.state in ENDED}
+        known = [self._known(one, curves.get(one.id, [])) for one in found]
+        ended = {one.evaluation.id: one for one in known if one.evaluation.state in ENDED}
+        self._ended |= ended
+        unsettled = [*unused, *(identity for identity in states if identity not in self._ended)]
+        self._settled = min(unsettled, default=max([self._settled + 1, *(i + 1 for i in states)])) - 1
         self.running = sorted((one for one in known if one.evaluation.state == "running"), key=lambda one: one.number)
         self.known = sorted(self._ended.values(), key=lambda one: one.number)
+        self._front = self._non_dominated([*self._front, *(one for one in ended.values() if one.finished)])
         if not self._refreshed:
             first = min(states, default=None)
             self.prior = earlier_studies(study, self.goals, before=first)
@@ -100,18 +111,28 @@ class Knowledge:
     def seen(self) -> list[Seen]:
         """What ended, by trial, then what runs. What was refused by what follows from its blocks teaches nothing."""
         curves = [one.curve for one in self.known]
-        found = [self._seen(one, index, curves) for index, one in enumerate(self.known) if self._teaches(one)]
-        ended = [curve for curve in curves if curve.finished]
-        for one in self.running:
-            expected = forecast(one.curve, ended, self.goals) if one.curve.scores else {}
-            found.append(Seen(one.features, one.curve.values, "running", expected))
-        return found
+        found = [self._seen_of(one, index, curves) for index, one in enumerate(self.known) if self._teaches(one)]
+        begun = [*curves, *(one.curve for one in self.running)]
+        expected = ((one, guess(one.curve, begun, self.goals)) for one in self.running)
+        return found + [Seen(one.features, one.curve.values, "running", end) for one, end in expected]
 
     def front(self) -> list[Known]:
         """The points of the front, by trial."""
-        finished = [one for one in self.known if one.finished]
+        return list(self._front)
+
+    def genes(self, one: Known) -> Genes:
+        """Of a point of the front, as Optuna has them; a move has none."""
+        if one.key in self.proposed:
+            return self.proposed[one.key]
+        if one.number not in self._genes:
+            trials = {trial.number: trial.params for trial in self.study.optuna.get_trials(deepcopy=False)}
+            self._genes |= {point.number: trials.get(point.number, {}) for point in self._front}
+        return self._genes[one.number]
+
+    def _non_dominated(self, points: list[Known]) -> list[Known]:
+        points = sorted(points, key=lambda one: one.number)
         objectives = self.study.definition.resolved_objectives
-        return [finished[index] for index in non_dominated([one.evaluation.values for one in finished], objectives)]
+        return [points[index] for index in non_dominated([one.evaluation.values for one in points], objectives)]
 
     def costs(self, candidate: Candidate) -> dict[str, float]:
         """Objectives, and what is bounded, that are known without building it."""
@@ -124,12 +145,12 @@ class Knowledge:
             self._predictors[objective.name] = bench.predictor(deployed, objective) if deployed else None
         return self._predictors[objective.name]
 
-    def _known(self, one: Evaluation, points: Sequence[CurvePoint], genes: Mapping[str, Any]) -> Known:
+    def _known(self, one: Evaluation, points: Sequence[CurvePoint]) -> Known:
         finished = one.state == "complete"
         values = one.values if finished or one.state == "refused" else self._costs_of(one)
         curve = Curve(tuple(point.score for point in points), one.candidate.epochs, values, finished)
         bounds = self.study.definition.bounds
-        return Known(one, one.candidate.key, traits(one.candidate), curve, genes, held(bounds, one.values))
+        return Known(one, one.candidate.key, traits(one.candidate), curve, held(bounds, one.values))
 
     def _costs_of(self, one: Evaluation) -> dict[str, float]:
         """What is known for sure of one that did not finish: no quality, which is as it was when it ended."""
@@ -149,14 +170,18 @@ class Knowledge:
             not counted or isinstance(evaluation.candidate.architecture, ModuleArchitecture)
         )
 
-    def _seen(self, one: Known, index: int, curves: Sequence[Curve]) -> Seen:
+    def _seen_of(self, one: Known, index: int, curves: Sequence[Curve]) -> Seen:
         if one.evaluation.state == "stopped":
             return Seen(one.features, one.curve.values, "stopped", self._expected(one, index, curves))
-        return Seen(one.features, one.curve.values, "finished" if one.finished else "failed")
+        identity = one.evaluation.id
+        if identity not in self._seen:
+            self._seen[identity] = Seen(one.features, one.curve.values, "finished" if one.finished else "failed")
+        return self._seen[identity]
 
     def _expected(self, one: Known, index: int, curves: Sequence[Curve]) -> Mapping[str, tuple[float, float]]:
         """The end, foreseen from what had ended when its turn came last, so that no process foresees another one."""
-        until = len(curves) - (len(curves) - index) % FORESEEN_ANEW
+        turn = int(log((len(curves) + SOME) / (index + SOME), ANEW))
+        until = int((index + SOME) * ANEW**turn) - SOME
         if self._foreseen.get(one.evaluation.id, (-1, {}))[0] != until:
             others = [curve for curve in curves[:until] if curve.finished]
             self._foreseen[one.evaluation.id] = until, forecast(one.curve, others, self.goals)

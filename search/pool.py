@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..spaces import Candidate, DataSpec, Space, shapes
 from ..spaces.choices import RandomSuggester, Range, Suggester
 from ..spaces.looking import Path
@@ -12,17 +15,17 @@ from .genes import Child, Genes, Given, Recorded
 from .traits import traits
 
 if TYPE_CHECKING:
-    from .surrogate import Features
+    from .inputs import Features
 
 FIRST = 96  # fresh candidates of the first proposal
-FRESH = 8  # that come with each further one
-WINDOW = 320  # of which so many are looked at, the newest
-PARENTS = 24  # points of the front that have neighbours
-NEIGHBOURS = 6  # of each
+FRESH = 4  # that come with each further one
+WINDOW = 256  # of which so many are looked at, the newest
+NEIGHBOURS = 6  # for each point of the front
+MOST_NEIGHBOURS = 144  # in all
+BRED = 6  # that come with each proposal
 CROSSED = 3  # one of so many neighbours has two parents
-RENEWED = 4  # proposals after which NEXT other neighbours are looked at
-NEXT = 2
 SMALL = 4096  # settings of a space that are all tried in the end
+MIXERS = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)  # as of splitmix64
 Parents = Sequence[tuple[str, Genes]]
 
 
@@ -45,7 +48,7 @@ class Pool:
     def __init__(self, space: Space, spec: DataSpec, seed: int) -> None:
         self._space, self._spec, self._seed = space, spec, seed
         self._fresh: dict[int, Drawn | None] = {}
-        self._bred: dict[tuple[str, str, int], Drawn | None] = {}
+        self._bred: dict[tuple[int, str, str], Drawn | None] = {}
         self._again: dict[str, Drawn | None] = {}
         self._all: list[Drawn] | None = None
         self.error: Exception | None = None
@@ -66,22 +69,35 @@ class Pool:
         return [drawn for drawn in self._again.values() if drawn is not None]
 
     def neighbours(self, parents: Parents, place: int) -> list[Drawn]:
-        """Mutations of parents, which are key and genes, and crossovers of those that stand side by side."""
-        parents = [parent for parent in parents if parent[1]]
-        step = -(-len(parents) // PARENTS) or 1
+        """Mutations of parents, which are key and genes, and crossovers of two of them.
+
+        The first parent of a neighbour is the one whose hash with its number is lowest (rendezvous hashing, Thaler and
+        Ravishankar 1998): one that joins the parents, or leaves them, changes few neighbours.
+        """
+        genes = {key: genes for key, genes in parents if genes}
         kept, self._bred = self._bred, {}
-        for index in range(0, len(parents), step):
-            key, genes = parents[index]
-            other, mate = parents[(index + step) % len(parents)]
-            first = (place + self._mixed(key) % RENEWED) // RENEWED * NEXT  # of each parent in a turn of its own
-            for number in range(first, first + NEIGHBOURS):
-                crossed = number % CROSSED == 0 and other != key
-                at = (key, other if crossed else "", number)
-                if at in kept:
-                    self._bred[at] = kept[at]
-                else:
-                    self._bred[at] = self._drawn(Child(self._mixed(*at), genes, mate if crossed else None))
+        last = MOST_NEIGHBOURS + BRED * place
+        numbers = np.arange(last - min(NEIGHBOURS * len(genes), MOST_NEIGHBOURS), last)
+        keys = list(genes)
+        for number, (first, second) in zip(numbers.tolist(), self._pairs(keys, numbers), strict=True):
+            mate = keys[second] if number % CROSSED == 0 and len(keys) > 1 else ""
+            at = (number, keys[first], mate)
+            if at in kept:
+                self._bred[at] = kept[at]
+            else:
+                self._bred[at] = self._drawn(Child(self._mixed(*at), genes[at[1]], genes.get(mate)))
         return [drawn for drawn in self._bred.values() if drawn is not None]
+
+    def _pairs(self, keys: Sequence[str], numbers: NDArray[np.int_]) -> list[list[int]]:
+        """For each number the two keys whose hashes with it are lowest: (numbers, 2), or 1 if there is only one key."""
+        if not keys:
+            return []
+        hashed = np.array([self._mixed(key) for key in keys], dtype=np.uint64)
+        scores = hashed ^ (numbers.astype(np.uint64)[:, None] * MIXERS[0])
+        for mixer in MIXERS:
+            scores = (scores ^ (scores >> np.uint64(29))) * mixer
+        lowest: list[list[int]] = np.argsort(scores, axis=1)[:, : min(2, len(keys))].tolist()
+        return [(pair * 2)[:2] for pair in lowest]
 
     def everything(self) -> list[Drawn]:
         """All candidates of a small space; of another one, random ones more."""

@@ -90,31 +90,32 @@ class SeededSampler(BaseSampler):
         self.known_in_a_row = 0
 
     def before_trial(self, study: "optuna.Study", trial: "FrozenTrial") -> None:
-        trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL, TrialState.RUNNING))
-        place = place_of(trial.number, trials)
-        others = any(t.state is TrialState.RUNNING and t.number != trial.number for t in trials)
-        self._inner = self._made(place, others=others, fixed="fixed_params" in trial.system_attrs)
+        chooses = self._study.definition.sampler == EHVI and self.known_in_a_row < EXPLORE_AFTER
+        if chooses and "fixed_params" not in trial.system_attrs:  # it reads what it needs, and when it is needed
+            self._inner = Answering(self._chosen, seed_of(self._study.definition.seed, trial.number))
+        else:
+            trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL, TrialState.RUNNING))
+            others = any(t.state is TrialState.RUNNING and t.number != trial.number for t in trials)
+            self._inner = self._made(place_of(trial.number, trials), others=others)
         self._inner.before_trial(study, trial)
 
-    def _made(self, place: int, *, others: bool, fixed: bool) -> BaseSampler:
-        """The sampler of one trial. fixed: whether its candidate, or some of its genes, were put in the queue."""
+    def _made(self, place: int, *, others: bool) -> BaseSampler:
+        """The sampler of one trial that is not chosen whole, or for which some genes were put in the queue."""
         word, seed = self._study.definition.sampler, seed_of(self._study.definition.seed, place)
-        if self.known_in_a_row >= EXPLORE_AFTER:
+        if word == EHVI or self.known_in_a_row >= EXPLORE_AFTER:
             return OPTUNA["random"](seed, others)
-        if word == EHVI:
-            return Answering(dict if fixed else lambda: self._chosen(place), seed)
         if word in OPTUNA:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 return OPTUNA[word](seed, others)
         return _of_the_user(self._study, word, seed)
 
-    def _chosen(self, place: int) -> Genes:
+    def _chosen(self) -> Genes:
         """Whatever goes wrong here is not the fault of the candidate that is asked for."""
         from .ehvi import ehvi_of
 
         try:
-            genes = ehvi_of(self._study, self._spec).choose(place)
+            genes = ehvi_of(self._study, self._spec).choose()
         except ParetonasError:
             raise
         except Exception as error:

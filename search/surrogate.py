@@ -1,7 +1,5 @@
 """What is believed of a candidate before it is trained: a Gaussian process on plain features."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +7,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.special import ndtr, ndtri
 
-Features = Mapping[str, float | str | bool]  # conditional: a name that is absent has no meaning for this candidate
-Matrix = NDArray[np.float64]
-MOST_WORDS = 32  # of one feature; a rarer word is no word
-LEARN_FROM = 300  # rows; more would cost time and change little
+from .inputs import Inputs, Matrix
+
+LEARN_FROM = 200  # rows; more would cost time and change little
 TUNED_ON = 80  # rows that choose the kernel
 KERNELS = 24  # tried in each of two rounds
 MIXED = 3  # kernels whose answers are mixed
@@ -27,80 +24,11 @@ HOPELESS = 2.0  # losses above the median by this often what the best is below i
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Numbers (rows, columns), each column standardised, and the feature (columns,) that each belongs to."""
-
-    columns: Matrix
-    of: NDArray[np.intp]
-
-    def rows(self, chosen: "NDArray[np.bool_] | NDArray[np.intp] | slice") -> "Inputs":
-        """Some of the rows."""
-        return Inputs(self.columns[chosen], self.of)
-
-
-@dataclass(frozen=True)
 class Belief:
     """A mixture of normal distributions, equally likely: means and deviations (components, options)."""
 
     mean: Matrix
     deviation: Matrix
-
-
-def encode(rows: Sequence[Features], numbers: Matrix) -> Inputs:
-    """Features as columns, with columns of numbers that are known of each row, as costs are (rows, columns).
-
-    Words are one-hot and, if all are numerals, numbers too; an absent number is the median of those there are, and
-    said by a column of its own; how often a word occurs is told of features that share a list of words.
-    """
-    groups: list[list[Matrix]] = [[column] for column in numbers.T]
-    alphabets: dict[tuple[str, ...], list[Matrix]] = {}
-    for name in sorted({name for row in rows for name in row}):
-        values = [row.get(name) for row in rows]
-        if str in set(map(type, values)):
-            words, hot = _one_hot(values)
-            alphabets.setdefault(words, []).append(hot)
-            groups.append([*hot.T, *_numerals(words, hot)])
-        else:
-            groups.append(_numeric(np.array([np.nan if value is None else value for value in values], dtype=float)))
-    groups += [list(sum(shared[1:], start=shared[0]).T) for shared in alphabets.values() if len(shared) > 1]
-    kept = [(column, of) for of, group in enumerate(groups) for column in group if np.ptp(column) > 0 < column.std()]
-    if not kept:
-        return Inputs(np.zeros((len(rows), 0)), np.zeros(0, dtype=np.intp))
-    columns = np.stack([column for column, _ in kept], axis=1)
-    return Inputs(
-        (columns - columns.mean(0)) / columns.std(0), np.unique([of for _, of in kept], return_inverse=True)[1]
-    )
-
-
-def _one_hot(values: Sequence[object]) -> tuple[tuple[str, ...], Matrix]:
-    """The words, at most MOST_WORDS, and which of them each row has: (rows, words)."""
-    counts = {str(value): count for value, count in Counter(values).items() if value is not None}
-    words = tuple(sorted(sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]))
-    place = {word: index for index, word in enumerate(words)}
-    at = {value: place.get(str(value), -1) if value is not None else -1 for value in set(values)}
-    which = np.array([at[value] for value in values])
-    return words, (which[:, None] == np.arange(len(words))).astype(float)
-
-
-def _numerals(words: Sequence[str], hot: Matrix) -> list[Matrix]:
-    """The numbers that words are, as a column; none if one is no number."""
-    try:
-        numbers = np.array([float(word) for word in words])
-    except ValueError:
-        return []
-    return _numeric(np.where(hot.any(1), hot @ numbers, np.nan)) if np.isfinite(numbers).all() else []
-
-
-def _numeric(column: Matrix) -> list[Matrix]:
-    """A column of numbers, in logarithms if they span a decade, and one of absence."""
-    finite = column[np.isfinite(column)]
-    if not finite.size:
-        return []
-    absent = np.isnan(column)
-    column = np.clip(np.where(absent, np.median(finite), column), finite.min(), finite.max())
-    if finite.min() > 0 and finite.max() >= 10 * finite.min():
-        column = np.log(column)
-    return [column, absent.astype(float)] if absent.any() else [column]
 
 
 def believe(
@@ -119,7 +47,7 @@ def believe(
         mean, spread = (y.mean(), max(y.std(), 1 / (1 + len(y)))) if len(y) else (0.5, 0.5)
         return Belief(np.full((1, len(new.columns)), mean), np.full((1, len(new.columns)), spread))
     random = np.random.default_rng(seed)
-    kept = _informative(y, LEARN_FROM, random)
+    kept = informative(y, LEARN_FROM, random)
     x, y, doubt = x.rows(kept), y[kept], doubt[kept]
     centre, width = y.mean(), y.std()
     z, noise = (y - centre) / width, (doubt / width) ** 2
@@ -168,7 +96,7 @@ def not_hopeless(losses: Matrix) -> Matrix:
     return np.asarray(np.minimum(losses, middle + HOPELESS * max(middle - losses.min(), 0.05 * np.ptp(losses))))
 
 
-def _informative(y: Matrix, most: int, random: np.random.Generator) -> NDArray[np.intp]:
+def informative(y: Matrix, most: int, random: np.random.Generator) -> NDArray[np.intp]:
     """At most so many rows: half of them the best, the others at random."""
     if len(y) <= most:
         return np.arange(len(y))
@@ -178,32 +106,47 @@ def _informative(y: Matrix, most: int, random: np.random.Generator) -> NDArray[n
 
 def _likely(x: Inputs, z: Matrix, noise: Matrix, random: np.random.Generator) -> Matrix:
     """The likeliest kernels, a row each: logarithms of a scale for each feature, of the linear part, of the noise."""
-    some = _informative(z, TUNED_ON, random)
-    x, z, noise = x.rows(some), z[some], noise[some]
+    some = informative(z, TUNED_ON, random)
+    pairs, z, noise = _pairs(x.rows(some)), z[some], noise[some]
     features = int(x.of.max()) + 1
-    apart = np.stack([_apart(x.columns[:, x.of == f], x.columns[:, x.of == f]) for f in range(features)])
-    alike = np.stack([x.columns[:, x.of == f] @ x.columns[:, x.of == f].T for f in range(features)])
     usual = np.array([*np.full(features, -np.log(features)), -2.0, -4.0])
     wide = np.array([*np.full(features, 0.75), 1.0, 1.5])
     common = np.array([*np.ones(features), 0.0, 0.0]) * random.normal(0.0, 1.0, (KERNELS, 1))
     tried = usual + common + wide * random.normal(size=(KERNELS, features + 2))
-    scores = _likelihood(tried, apart, alike, z, noise)
+    scores = _likelihood(tried, pairs, z, noise)
     near = tried[np.argmax(scores)] + 0.5 * wide * random.normal(size=(KERNELS, features + 2))
-    tried, scores = np.concatenate([tried, near]), np.concatenate([scores, _likelihood(near, apart, alike, z, noise)])
+    tried, scores = np.concatenate([tried, near]), np.concatenate([scores, _likelihood(near, pairs, z, noise)])
     likeliest: Matrix = tried[np.argsort(-scores, kind="stable")[:MIXED]]
     return likeliest
 
 
-def _likelihood(kernels: Matrix, apart: Matrix, alike: Matrix, z: Matrix, noise: Matrix) -> Matrix:
+@dataclass(frozen=True)
+class Pairs:
+    """Of each pair of rows, a row not before the other: their places, and by feature (features, pairs) how far apart
+    they are, squared, and their product.
+    """
+
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]]
+    apart: Matrix
+    alike: Matrix
+
+
+def _pairs(x: Inputs) -> Pairs:
+    rows = np.tril_indices(len(x.columns))
+    one, other = (x.columns.T[:, side] for side in rows)
+    begins = np.flatnonzero(np.diff(x.of, prepend=-1))
+    return Pairs(rows, np.add.reduceat((one - other) ** 2, begins), np.add.reduceat(one * other, begins))
+
+
+def _likelihood(kernels: Matrix, pairs: Pairs, z: Matrix, noise: Matrix) -> Matrix:
     """Of each kernel, the logarithm of the likelihood of z, the amplitude integrated out, times a weak prior."""
     count = len(z)
     scales = np.exp(kernels[:, :-2])
-    flat = apart.reshape(len(apart), -1)
-    gram = _matern(scales @ flat).reshape(-1, count, count)
-    gram += np.exp(kernels[:, -2])[:, None, None] * (scales @ alike.reshape(len(alike), -1)).reshape(gram.shape)
-    gram += (np.exp(kernels[:, -1])[:, None, None] + noise + JITTER) * np.eye(count)
+    gram = np.zeros((len(kernels), count, count))  # of which the lower half is enough
+    gram[:, *pairs.rows] = _matern(scales @ pairs.apart) + np.exp(kernels[:, -2:-1]) * (scales @ pairs.alike)
+    gram[:, range(count), range(count)] += np.exp(kernels[:, -1:]) + noise + JITTER
     lower = np.linalg.cholesky(gram)
-    white = np.linalg.solve(lower, np.broadcast_to(z[:, None], (len(kernels), count, 1)))[..., 0]
+    white = np.stack([solve_triangular(one, z, lower=True, check_finite=False) for one in lower])
     amplitude = ((white**2).sum(1) + 1) / (count + 1)
     logarithms = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(1)
     likelihood: Matrix = -0.5 * count * np.log(amplitude) - logarithms
@@ -221,40 +164,49 @@ def _answer(
     roots = np.exp(0.5 * kernel[:-2])[x.of]
     linear, own = np.exp(kernel[-2:])
     a, b = x.columns * roots, new.columns * roots
-    gram = _matern(_apart(a, a)) + linear * (a @ a.T) + np.diag(own + noise + JITTER)
+    gram = _covariance(a, a, linear)[0]
+    gram[np.diag_indices(len(z))] += own + noise + JITTER
     lower = np.linalg.cholesky(gram)
-    like = _matern(_apart(a, b))
-    cross = like + linear * (a @ b.T)
+    cross, like = _covariance(a, b, linear)
     seen = solve_triangular(lower, np.column_stack([z, cross]), lower=True, check_finite=False)
     white, seen = seen[:, 0], seen[:, 1:]
     amplitude = (white @ white + 1) / (len(z) + 1)
-    variance = 1 + linear * (b**2).sum(1) - (seen**2).sum(0)
+    variance = 1 + linear * (b**2).sum(1) - np.einsum("ij,ij->j", seen, seen)
     if pending is not None and pending.any():
         variance -= _learnt(b, seen, pending, linear, own)
     mean = white @ seen
-    local = ((like * (z[:, None] - mean) ** 2).sum(0) + USUAL) / (like.sum(0) + USUAL)
+    residuals = z**2 @ like - 2 * mean * (z @ like) + mean**2 * like.sum(0)
+    local = (np.maximum(residuals, 0.0) + USUAL) / (like.sum(0) + USUAL)
     return mean, CAUTION * np.sqrt(amplitude * np.maximum(variance, JITTER) * local)
 
 
 def _learnt(b: Matrix, seen: Matrix, pending: NDArray[np.bool_], linear: float, own: float) -> Matrix:
     """The variance at b that is gone once the pending ones of b are known; it does not depend on what they will be."""
     soon = b[pending]
-    gram = _matern(_apart(soon, soon)) + linear * (soon @ soon.T) - seen[:, pending].T @ seen[:, pending]
-    cross = _matern(_apart(soon, b)) + linear * (soon @ b.T) - seen[:, pending].T @ seen
+    gram = _covariance(soon, soon, linear)[0] - seen[:, pending].T @ seen[:, pending]
+    cross = _covariance(soon, b, linear)[0] - seen[:, pending].T @ seen
     lower = np.linalg.cholesky(gram + (own + JITTER) * np.eye(len(soon)))
     gone: Matrix = (solve_triangular(lower, cross, lower=True, check_finite=False) ** 2).sum(0)
     return gone
 
 
-def _apart(a: Matrix, b: Matrix) -> Matrix:
-    """Squared distances (rows of a, rows of b)."""
-    squared: Matrix = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0.0)
-    return squared
+def _covariance(a: Matrix, b: Matrix, linear: float) -> tuple[Matrix, Matrix]:
+    """Of rows of a and b (rows of a, rows of b), and the part of it that is not linear."""
+    product = a @ b.T
+    apart = (a**2).sum(1)[:, None] + (b**2).sum(1)
+    apart -= 2 * product
+    like = _matern(np.maximum(apart, 0.0, out=apart))
+    return like + linear * product, like
 
 
 def _matern(squared: Matrix) -> Matrix:
+    """(1 + r + r**2 / 3) exp(-r), where r**2 is five times the squared distance."""
     root = np.sqrt(5 * squared)
-    kernel: Matrix = (1 + root + root**2 / 3) * np.exp(-root)
+    kernel: Matrix = root / 3
+    kernel += 1
+    kernel *= root
+    kernel += 1
+    kernel *= np.exp(np.negative(root, out=root), out=root)
     return kernel
 
 

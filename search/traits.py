@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from math import log, log10, prod
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from ..spaces.builder import forms
 from ..spaces.parameter_rules import count_parameters
 
 if TYPE_CHECKING:
-    from .surrogate import Features
+    from .inputs import Features
 
 RATES = ("learning_rate", "finetune_rate", "temperature")  # as logarithms
 OF_FINETUNING = ("finetune_epochs", "finetune_rate")
@@ -117,7 +116,7 @@ def _gone(candidate: Candidate) -> float:
 
 
 def _training(candidate: Candidate) -> "dict[str, float | str | bool]":
-    training: Mapping[str, float | str] = asdict(candidate.training)
+    training: Mapping[str, float | str] = vars(candidate.training)
     idle = set() if candidate.finetunes else set(OF_FINETUNING)
     if not candidate.trains:
         idle.add("epochs")

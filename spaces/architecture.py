@@ -232,7 +232,7 @@ def _check_shares(blocks: tuple[Block, ...], index: int, owner: int) -> None:
     if blocks[owner].shares is not None:
         raise InvalidArchitecture(f"{where}, which itself shares those of block {blocks[owner].shares}: name that one")
     op = blocks[index].op
-    if (op in BLOCKS or op in own.trusted()) and not can_share(op):
+    if (op in BLOCKS or own.is_trusted(op)) and not can_share(op):
         raise InvalidArchitecture(f"{where}, but {blocks[index].op!r} has no weights to share")
     if (blocks[index].op, blocks[index].args) != (blocks[owner].op, blocks[owner].args):
         raise InvalidArchitecture(f"{where}, but their op or numbers differ: {blocks[index]} and {blocks[owner]}")

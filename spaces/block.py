@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -45,6 +45,10 @@ class Block:
         object.__setattr__(self, "shares", shares)
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.op, tuple(self.args.items()), self.follows, self.shares))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,7 +82,7 @@ class Block:
         """Read what ``to_json`` wrote. A user's own block that is not trusted can be looked at, not built."""
         rest = dict(data)
         op, follows, shares = rest.pop("op"), rest.pop("follows", None), rest.pop("shares", None)
-        if op in BLOCKS or op in own.trusted() or not own.is_own(op):
+        if op in BLOCKS or own.is_trusted(op) or not own.is_own(op):
             return cls(op, follows=follows, shares=shares, **rest)
         block = object.__new__(cls)
         for name, value in (("op", op), ("args", MappingProxyType(rest)), ("follows", follows), ("shares", shares)):

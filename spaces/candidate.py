@@ -140,12 +140,12 @@ class Candidate:
         """Whether it is trained before anything leaves."""
         return self.start is None or bool(self.start.moves)
 
-    @property
+    @cached_property
     def shrinks(self) -> bool:
         """Whether layers, units or weights leave after training."""
         return self.decided_later or self.deployed != self.architecture or self.compression.sparse
 
-    @property
+    @cached_property
     def finetunes(self) -> bool:
         """Whether it is trained again after that, or with the rounding of int8 in sight."""
         recipe = self.compression
@@ -164,7 +164,7 @@ class Candidate:
     @cached_property
     def key(self) -> str:
         """Equal for candidates that train and shrink to the same network, whatever genes led there."""
-        training = asdict(self.training)
+        training = dict(vars(self.training))
         if not (self.shrinks or self.finetunes):
             del training["finetune_epochs"]
         if not self.finetunes or training["finetune_rate"] == FIRST_RATE:

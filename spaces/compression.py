@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 
 from ..errors import UsageError, one_of
 from .block import Json
@@ -75,8 +75,8 @@ class Compression:
 
         pruned: whether units leave. finetunes: whether it is trained again.
         """
-        asked = asdict(self)
-        idle = {name for name, value in asdict(Compression()).items() if asked[name] == value}
+        asked = vars(self)
+        idle = {name for name, value in _DEFAULTS.items() if asked[name] == value}
         if not pruned:
             idle |= {"criterion", "scope"}
         if not self.sparse:
@@ -86,6 +86,9 @@ class Compression:
         if self.bits == 32:
             idle |= {"quantization", "quantization_aware"}
         return {name: value for name, value in asked.items() if name not in idle}
+
+
+_DEFAULTS = {each.name: each.default for each in fields(Compression)}
 
 
 @dataclass(frozen=True)

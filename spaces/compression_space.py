@@ -1,6 +1,6 @@
 """How a network is made small as genes, searched together with its structure."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..errors import InvalidSpace, UsageError
@@ -99,4 +99,4 @@ class CompressionSpace(Genes):
         ask("bits")
         if values["bits"] == 8:
             ask("quantization", "quantization_aware")
-        return Compression(**{**asdict(AS_IT_IS), **values})
+        return Compression(**{**vars(AS_IT_IS), **values})

@@ -23,6 +23,11 @@ def count_macs(architecture: Architecture) -> int:
     """
     if isinstance(architecture, ModuleArchitecture):  # for real, since a factory may look at its numbers
         return count_as_it_runs(build(architecture, seed=0).eval(), example_input(architecture, 1))
+    return _count_macs(architecture)
+
+
+@lru_cache(maxsize=1024)
+def _count_macs(architecture: Architecture) -> int:
     seen = forms(architecture)
     total = sum(
         _macs(block.alone, seen[architecture.source(index) + 1], seen[index + 1].shape)

@@ -4,6 +4,7 @@ A block without a rule here is built on the meta device, which gives the same fo
 hundred times as long.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -21,16 +22,17 @@ NORMS = {**NORMS_OVER_SIGNALS, **NORMS_2D, **NORMS_1D, **SEQUENCE_NORMS}
 SOME = 8  # features of the normalisation that is counted for all
 
 
+@lru_cache(maxsize=1024)
 def count_parameters(architecture: Architecture) -> int:
     """Trainable numbers of a network of blocks; a weight that is used in several places counts once.
 
     Raises InvalidArchitecture if the blocks do not fit together.
     """
     widths, total = in_widths(architecture), 0
+    users = Counter(block.shares for block in architecture.blocks)
     for index, block in enumerate(architecture.blocks):
         if block.shares is None:
-            uses = 1 + sum(other.shares == index for other in architecture.blocks)
-            total += _parameters(block.alone, widths[index], uses)
+            total += _parameters(block.alone, widths[index], 1 + users[index])
     for head in architecture.heads:
         if head.tied is None:
             total += (head_form(architecture, head).width + 1) * head.outputs

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,14 @@ def pruned_architecture(architecture: Architecture, ratio: float) -> Architectur
     width of sequences, the units of a squeeze and excitation and the channels of grouped convolutions are never pruned
     so, nor is what cannot be built.
     """
+    if ratio == 0:
+        return architecture
+    _check_ratio(ratio)
+    return _pruned_architecture(architecture, ratio)
+
+
+@lru_cache(maxsize=256)
+def _pruned_architecture(architecture: Architecture, ratio: float) -> Architecture:
     groups = _groups_to_prune(architecture, ratio)
     return architecture if groups is None else _resized(architecture, _shares(groups, ratio))
 

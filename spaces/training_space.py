@@ -1,7 +1,7 @@
 """Training hyperparameters as genes, searched together with the structure."""
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .candidate import OPTIMIZERS, Training
@@ -59,4 +59,4 @@ class TrainingSpace(Genes):
         """
         idle = {*ineffective, *(() if finetunes else OF_FINETUNING), *(() if taught else WITH_TEACHER)}
         values: dict[str, Any] = {name: self.gene(trial, name, name) for name in self.rules if name not in idle}
-        return Training(**{**asdict(GOOD), **values})
+        return Training(**{**vars(GOOD), **values})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from paretonas.search.gain import Option, Seen, expected_gains
 from paretonas.search.goals import Goal
-from paretonas.search.surrogate import Matrix
+from paretonas.search.inputs import Matrix
 
 ACCURACY = Goal("accuracy", "maximize", quality=True, best=1.0)
 PARAMETERS = Goal("parameters", "minimize", quality=False)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from paretonas.search.surrogate import Features, Matrix, believe, bend_of, chance, encode, not_hopeless
+from paretonas.search.inputs import Features, Matrix, encode
+from paretonas.search.surrogate import believe, bend_of, chance, not_hopeless
 
 values = st.one_of(st.booleans(), st.floats(-1e6, 1e6), st.sampled_from(["3", "5", "conv", "pool"]))
 rows_of_features = st.lists(st.dictionaries(st.sampled_from("abcd"), values), min_size=2, max_size=12)
