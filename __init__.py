@@ -21,7 +21,7 @@ from .objectives import (
     TextTable,
     Vision,
 )
-from .search import Compressed, Study, compress, create_study, load_model, load_study, restore
+from .search import Compressed, Finding, Study, compress, create_study, doctor, load_model, load_study, restore
 from .spaces import (
     Architecture,
     Block,
@@ -66,6 +66,7 @@ __all__ = [
     "DeviceLost",
     "Digits",
     "DigitsParity",
+    "Finding",
     "FunctionSpace",
     "Head",
     "ImageFolder",
@@ -95,6 +96,7 @@ __all__ = [
     "build",
     "compress",
     "create_study",
+    "doctor",
     "load_model",
     "load_study",
     "restore",

@@ -3,7 +3,18 @@
 from .compress import compress
 from .compressed import Compressed, restore
 from .creation import create_study
+from .doctor import Finding, doctor
 from .load_model import load_model
 from .study import Study, load_study
 
-__all__ = ["Compressed", "Study", "compress", "create_study", "load_model", "load_study", "restore"]
+__all__ = [
+    "Compressed",
+    "Finding",
+    "Study",
+    "compress",
+    "create_study",
+    "doctor",
+    "load_model",
+    "load_study",
+    "restore",
+]

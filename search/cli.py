@@ -1,6 +1,5 @@
 """The command line: each command is one call of a public function."""
 
-import json
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,30 +14,29 @@ from rich.markup import escape
 from ..errors import ParetonasError, SpaceExhausted, UsageError
 from ..objectives import BACKENDS, COSTS, METRICS, TASKS, as_task, split_names
 from ..spaces import SPACES
-from . import compress_command, looking, reshape_commands
+from . import compress_command, looking, reshape_commands, result_commands, upkeep_commands
 from .creation import DEFAULT_SAMPLER, DEFAULT_STOPPING
-from .export import figures_of
+from .definition import KEEPS
 from .goals import STOPPINGS
 from .options import (
-    PICKS,
     Artifacts,
     AsJson,
-    MaxLatency,
-    MaxMacs,
-    MaxParameters,
-    MinAccuracy,
+    CheckpointEvery,
+    GpusPerWorker,
+    Lease,
+    MaxFailed,
+    On,
     OnLostDevice,
     Quiet,
+    RayAddress,
     Storage,
     StudyName,
     Timeout,
     TotalEpochs,
     Trust,
-    Within,
-    bounds_of,
 )
 from .sampler import SAMPLERS
-from .showing import print_front, print_pick
+from .showing import print_front
 from .study import Study, load_study
 from .study_file import TRIALS, StudyFile
 
@@ -60,20 +58,20 @@ def run(
         typer.Argument(help="Study file (TOML); options given beside it come first.", metavar="[STUDY.TOML]"),
     ] = None,
     space: Annotated[
-        str | None, typer.Option(help=f"Search space: {', '.join(SPACES)}.  [default: {DEFAULTS.space.name}]")
+        str | None, typer.Option(help=f"Search space: {', '.join(SPACES)}.  \\[default: {DEFAULTS.space.name}]")
     ] = None,
     task: Annotated[
         str | None,
         typer.Option(
             help=f"Data: {', '.join(TASKS)}; those that need more than a word stand in a study file, see paretonas "
-            f"tasks.  [default: {DEFAULTS.task.name}]",
+            f"tasks.  \\[default: {DEFAULTS.task.name}]",
         ),
     ] = None,
     objectives: Annotated[
         str | None,
         typer.Option(
             help=f"Comma-separated: {', '.join(WORDS)}; with several heads as digit.accuracy; on a backend "
-            f"({', '.join(BACKENDS)}) as latency:onnxruntime,threads=2,batch=8.  [default: the metrics of the data, "
+            f"({', '.join(BACKENDS)}) as latency:onnxruntime,threads=2,batch=8.  \\[default: the metrics of the data, "
             "parameters, latency_ms]",
             metavar="NAMES",
         ),
@@ -86,12 +84,12 @@ def run(
             metavar="BOUND",
         ),
     ] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study.  [default: TASK-SPACE]")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study.  \\[default: TASK-SPACE]")] = None,
     storage: Annotated[
         str | None,
         typer.Option(
             envvar="PARETONAS_STORAGE",
-            help=f"Database URL of the store.  [default: {DEFAULTS.storage}]",
+            help=f"Database URL of the store.  \\[default: {DEFAULTS.storage}]",
             metavar="URL",
         ),
     ] = None,
@@ -99,65 +97,88 @@ def run(
     trials: Annotated[
         int | None,
         typer.Option(
-            help=f"Candidates to have in the study in all, those stopped early among them.  [default: {TRIALS}, or as "
-            "many as --total-epochs takes]",
+            help="Candidates to have in the study in all, those stopped early among them.  "
+            f"\\[default: {TRIALS}, or as many as --total-epochs takes]",
             min=1,
         ),
     ] = None,
     total_epochs: TotalEpochs = None,
     timeout: Timeout = None,
     workers: Annotated[
-        int | None, typer.Option(help=f"Processes on this machine.  [default: {DEFAULTS.workers}]", min=1)
+        int | None,
+        typer.Option(help=f"Processes on this machine, or tasks on a cluster.  \\[default: {DEFAULTS.workers}]", min=1),
     ] = None,
+    on: On = None,
+    gpus_per_worker: GpusPerWorker = None,
+    ray_address: RayAddress = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            help=f"CPU threads of each worker, in training and for latency.  [default: {DEFAULTS.threads}]", min=1
+            help=f"CPU threads of each worker, in training and for latency.  \\[default: {DEFAULTS.threads}]", min=1
         ),
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
-            help=f"Epochs of training for each candidate, before pruning.  [default: {DEFAULTS.space.training.epochs}]",
+            help="Epochs of training for each candidate, before pruning.  "
+            f"\\[default: {DEFAULTS.space.training.epochs}]",
             min=1,
         ),
     ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(
-            help=f"What proposes candidates: {', '.join(SAMPLERS)}, or MODULE:NAME of your own.  [default: "
+            help=f"What proposes candidates: {', '.join(SAMPLERS)}, or MODULE:NAME of your own.  \\[default: "
             f"{DEFAULT_SAMPLER}]"
         ),
     ] = None,
     stopping: Annotated[
         str | None,
         typer.Option(
-            help=f"What stops candidates that cannot add to the front: {', '.join(STOPPINGS)}.  [default: "
+            help=f"What stops candidates that cannot add to the front: {', '.join(STOPPINGS)}.  \\[default: "
             f"{DEFAULT_STOPPING}]"
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help=f"Of proposals, weights and data order.  [default: {DEFAULTS.seed}]", min=0)
+        int | None, typer.Option(help=f"Of proposals, weights and data order.  \\[default: {DEFAULTS.seed}]", min=0)
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help=f"Where candidates train: cpu or cuda.  [default: {DEFAULTS.device}]")
+        str | None, typer.Option(help=f"Where candidates train: cpu or cuda.  \\[default: {DEFAULTS.device}]")
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
             help="Whom candidates learn from: best (the best point so far), STUDY:TRIAL of the same store, or "
-            "MODULE:NAME of your own.  [default: nobody]",
+            "MODULE:NAME of your own.  \\[default: nobody]",
             metavar="WHO",
         ),
     ] = None,
     moves: Annotated[
         float | None,
         typer.Option(
-            help=f"Share of the proposals that change a trained network of the front.  [default: {DEFAULTS.moves:g}]",
+            help=f"Share of the proposals that change a trained network of the front.  \\[default: {DEFAULTS.moves:g}]",
             min=0,
             max=1,
         ),
     ] = None,
+    trial_timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds that one candidate may train, all its attempts together.  \\[default: no limit]"),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Whose trained weights are kept: {', '.join(KEEPS)}; front bounds the disk space.  \\[default: "
+            f"{DEFAULTS.keep}]"
+        ),
+    ] = None,
+    repeat: Annotated[
+        bool | None,
+        typer.Option("--repeat", help="Train also what another study of the store has trained in the same way."),
+    ] = None,
+    max_failed: MaxFailed = None,
+    lease: Lease = None,
+    checkpoint_every: CheckpointEvery = None,
     on_lost_device: OnLostDevice = "stop",
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -176,6 +197,9 @@ def run(
         total_epochs=total_epochs,
         timeout=timeout,
         workers=workers,
+        on=on,
+        gpus_per_worker=gpus_per_worker,
+        ray_address=ray_address,
         threads=threads,
         sampler=sampler,
         stopping=stopping,
@@ -183,6 +207,12 @@ def run(
         device=device,
         teacher=teacher,
         moves=moves,
+        trial_timeout=trial_timeout,
+        keep=keep,
+        repeat=repeat,
+        max_failed=max_failed,
+        lease=lease,
+        checkpoint_every=checkpoint_every,
     )
     if epochs is not None:
         asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
@@ -194,8 +224,14 @@ def run(
                 n_epochs=asked.total_epochs,
                 timeout=asked.timeout,
                 workers=asked.workers,
+                on=asked.on,
+                gpus_per_worker=asked.gpus_per_worker,
+                ray_address=asked.ray_address,
                 show_progress=show,
                 on_lost_device=on_lost_device,
+                max_failed=asked.max_failed,
+                lease=asked.lease,
+                checkpoint_every=asked.checkpoint_every,
             )
     except SpaceExhausted:  # what was found is the whole front
         opened.remeasure_front()
@@ -212,130 +248,44 @@ def worker(
     trials: Annotated[
         int | None,
         typer.Option(
-            help=f"Candidates to have in the study in all.  [default: {TRIALS}, or as many as --total-epochs takes]",
+            help=f"Candidates to have in the study in all.  \\[default: {TRIALS}, or as many as --total-epochs takes]",
             min=1,
         ),
     ] = None,
     total_epochs: TotalEpochs = None,
     timeout: Timeout = None,
     trust: Trust = None,
+    max_failed: MaxFailed = None,
+    lease: Lease = None,
+    checkpoint_every: CheckpointEvery = None,
     on_lost_device: OnLostDevice = "stop",
     quiet: Quiet = False,
 ) -> None:
     """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    trials = StudyFile(trials=trials, total_epochs=total_epochs).n_trials
-    with _progressing(opened, trials, quiet=quiet) as show:
+    asked = StudyFile(trials=trials, total_epochs=total_epochs)
+    asked = asked.with_changes(max_failed=max_failed, lease=lease, checkpoint_every=checkpoint_every)
+    with _progressing(opened, asked.n_trials, quiet=quiet) as show:
         opened.optimize(
-            trials,
+            asked.n_trials,
             n_epochs=total_epochs,
             timeout=timeout,
             show_progress=show,
             on_lost_device=on_lost_device,
-            remeasure=False,
+            max_failed=asked.max_failed,
+            lease=asked.lease,
+            checkpoint_every=asked.checkpoint_every,
+            helping=True,
         )
 
 
-@app.command()
-def front(
-    study: StudyName = None,
-    storage: Storage = DEFAULTS.storage,
-    artifacts: Artifacts = None,
-    trust: Trust = None,
-    remeasure: Annotated[
-        bool, typer.Option("--remeasure", help="First time its points again on this machine, in one run.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Print the Pareto front of a study."""
-    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    if remeasure:
-        opened.remeasure_front(again=True)
-    print_front(opened, as_json=as_json)
-
-
-@app.command()
-def pick(
-    which: Annotated[str | None, typer.Argument(help=PICKS)] = None,
-    max_latency_ms: MaxLatency = None,
-    max_parameters: MaxParameters = None,
-    max_macs: MaxMacs = None,
-    min_accuracy: MinAccuracy = None,
-    within: Within = None,
-    study: StudyName = None,
-    storage: Storage = DEFAULTS.storage,
-    artifacts: Artifacts = None,
-    trust: Trust = None,
-    as_json: AsJson = False,
-) -> None:
-    """Choose a point of the front and report it, now also on the test split.
-
-    Within bounds the best in the first quality objective is chosen; under bounds on quality alone the one with the
-    fewest parameters.
-    """
-    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    trial = opened.pick(
-        which,
-        max_latency_ms=max_latency_ms,
-        max_parameters=max_parameters,
-        max_macs=max_macs,
-        min_accuracy=min_accuracy,
-        within=bounds_of(within),
-    )
-    print_pick(trial, as_json=as_json)
-
-
-@app.command("export")
-def export_(
-    to: Annotated[str, typer.Option(help="Folder for net.py, net.safetensors and net.json.", metavar="FOLDER")],
-    which: Annotated[str | None, typer.Option("--pick", help=PICKS)] = None,
-    max_latency_ms: MaxLatency = None,
-    max_parameters: MaxParameters = None,
-    max_macs: MaxMacs = None,
-    min_accuracy: MinAccuracy = None,
-    within: Within = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
-    study: StudyName = None,
-    storage: Storage = DEFAULTS.storage,
-    artifacts: Artifacts = None,
-    trust: Trust = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write a point of the front as a module that needs only torch, its weights and its card. Default: the knee."""
-    opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    bounded = within or (max_latency_ms, max_parameters, max_macs, min_accuracy) != (None,) * 4
-    trial = opened.pick(
-        which or (None if bounded else "knee"),
-        max_latency_ms=max_latency_ms,
-        max_parameters=max_parameters,
-        max_macs=max_macs,
-        min_accuracy=min_accuracy,
-        within=bounds_of(within),
-    )
-    folder = trial.export(to, force=force)
-    if as_json:
-        print(json.dumps({"trial": trial.number, "folder": str(folder), "values": figures_of(trial)}, indent=2))
-    else:
-        print(f"trial {trial.number} is in {folder}: net.py, net.safetensors, net.json; its outputs were checked")
-
-
-@app.command()
-def dashboard(
-    storage: Storage = DEFAULTS.storage,
-    artifacts: Artifacts = None,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; others than loopback are open to the network.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(help="Port; the next free one is taken if it is in use.", min=1, max=65535)
-    ] = 8080,
-) -> None:
-    """Serve optuna-dashboard on the store, with the trained weights, until Ctrl-C."""
-    from .dashboard import serve
-
-    serve(storage, artifacts=artifacts, host=host, port=port)
-
-
+app.command()(result_commands.front)
+app.command()(result_commands.pick)
+app.command("export")(result_commands.export_)
+app.command()(result_commands.dashboard)
+app.command()(upkeep_commands.status)
+app.command()(upkeep_commands.stop)
+app.command()(upkeep_commands.doctor)
 app.command()(reshape_commands.shrink)
 app.command()(reshape_commands.grow)
 app.command()(reshape_commands.train)

@@ -1,5 +1,6 @@
 """Making a study: its definition is completed with what follows from the data, checked, and kept."""
 
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -53,6 +54,9 @@ def create_study(
     device: str = "cpu",
     teacher: str | Callable[[], "nn.Module"] = "",
     moves: float = 0.0,
+    trial_timeout: float | None = None,
+    keep: str = "all",
+    repeat: bool = False,
 ) -> Study:
     """Make a study, or open it if it exists with the same definition.
 
@@ -64,7 +68,8 @@ def create_study(
     default beside the SQLite file. sampler: what proposes candidates, ``ehvi`` by default; another word (``random``,
     ``tpe``, ``tpe_multivariate``, ``nsga2``, ``nsga3``, ``gp``), a function of the caller's own that makes an Optuna
     sampler of a seed, itself or by name, or such a sampler, to search in this process. stopping: what stops candidates
-    early, ``forecast`` by default, ``rungs`` or ``none``. seed, threads, device, moves: see ``Definition``. teacher:
+    early, ``forecast`` by default, ``rungs`` or ``none``. seed, threads, device, moves, trial_timeout (seconds), keep
+    (``all``, ``front`` or ``none``), repeat: see ``Definition``. teacher:
     who candidates learn from, ``best`` (the best point so far), a trial of another study in the store (``big:12``), or
     a function of the caller's own that gives a trained module, itself or by name; how much they learn from it are the
     training's genes. Code of the caller's own that the space, the task, the objectives, the sampler or the teacher
@@ -73,8 +78,7 @@ def create_study(
     """
     from ..storage import Store
 
-    if not name or len(name) > 200:
-        raise UsageError(f"a study's name has 1 to 200 characters, {len(name)} were given")
+    _check_name(name)
     space, task = as_space(space), as_task(task)
     teacher = own.named(teacher)
     given = tuple(one if isinstance(one, str) else one.name for one in objectives or ())
@@ -82,7 +86,22 @@ def create_study(
     own.trust(own.names([space_to_json(space), task.to_json(), teacher, word]))
     own.trust(own_names((*given, *measures_of(constraints))))
     rule = DEFAULT_STOPPING if stopping is None else stopping
-    asked = Definition(space, task, given, word, seed, threads, device, teacher, moves, tuple(constraints), rule)
+    asked = Definition(
+        space,
+        task,
+        given,
+        word,
+        seed,
+        threads,
+        device,
+        teacher,
+        moves,
+        tuple(constraints),
+        stopping=rule,
+        trial_timeout=trial_timeout,
+        keep=keep,
+        repeat=repeat,
+    )
     store = Store(storage, artifacts=artifacts)
     if store.definition(name) is None:
         complete = _completed(asked, store)
@@ -122,6 +141,15 @@ def _completed(asked: Definition, store: "Store") -> Definition:
 
         check_teacher_of(asked, store, data)
     return replace(asked, objectives=objectives, fingerprint=fingerprint)
+
+
+def _check_name(name: str) -> None:
+    """UsageError for a name that not every database and terminal takes."""
+    if not name or len(name) > 200:
+        raise UsageError(f"a study's name has 1 to 200 characters, {len(name)} were given")
+    wrong = next((letter for letter in name if unicodedata.category(letter) in ("Cc", "Cs")), None)
+    if wrong is not None:
+        raise UsageError(f"a study's name has no control characters nor halves of others, {wrong!r} is in {name!r}")
 
 
 def _check_free(store: "Store", name: str) -> None:

@@ -1,4 +1,4 @@
-"""optuna-dashboard on the store, with the artifact folder."""
+"""optuna-dashboard on the store, with the artifact store."""
 
 import socket
 import sys
@@ -13,13 +13,12 @@ PORTS_TO_TRY = 20
 
 def serve(storage: str, *, artifacts: str | Path | None = None, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Serve optuna-dashboard until interrupted; a port in use gives way to the next free one, which is said."""
-    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
 
     store = Store(storage, artifacts=artifacts, create=False)
     free = free_port(host, port)
-    store.artifacts.folder.mkdir(parents=True, exist_ok=True)
-    app = wsgi(store.optuna, artifact_store=FileSystemArtifactStore(str(store.artifacts.folder)))
+    store.artifacts.prepare()
+    app = wsgi(store.optuna, artifact_store=store.artifacts.optuna)
     with make_server(host, free, app, handler_class=_Quiet) as server:
         taken = "" if free == port else f" (port {port} is in use)"
         print(f"optuna-dashboard on {store!r}: http://{host}:{free}/{taken}", file=sys.stderr, flush=True)

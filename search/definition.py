@@ -15,7 +15,8 @@ from .constraints import Constraint, canonical
 from .goals import STOPPINGS
 from .sampler import WITH_MOVES, check_sampler
 
-VERSION = 5
+VERSION = 6
+KEEPS = ("all", "front", "none")  # whose trained weights are kept
 BEST = "best"  # the teacher that is the most accurate point so far
 TRIAL = re.compile(r".+:\d+")  # the teacher that is a trial of another study
 RENAMED = {"onnx_latency_ms": "latency:onnxruntime"}  # objectives of versions up to 3
@@ -34,7 +35,10 @@ class Definition:
     of the front, a layer less or more, wider, narrower or a larger kernel, instead of beginning anew. constraints: what
     a candidate has to hold to be on the front, such as ``parameters <= 50000``. stopping: how it is decided whether a
     candidate is trained to its end: by a forecast of its learning curve (``forecast``), by its rank among others at the
-    same epoch (``rungs``), or always (``none``). fingerprint: of the data when the study was made.
+    same epoch (``rungs``), or always (``none``). trial_timeout: seconds after which a candidate's training fails as
+    ``timeout``; None for no limit. keep: whose trained weights are kept when more than one trial has ended, of ``all``,
+    of the ``front``, or of ``none``. repeat: whether candidates are trained though another study on the store has
+    results of the same training, for those who want its noise. fingerprint: of the data when the study was made.
     """
 
     space: Space
@@ -48,6 +52,9 @@ class Definition:
     moves: float = 0.0
     constraints: tuple[str, ...] = ()
     stopping: str = "forecast"
+    trial_timeout: float | None = None
+    keep: str = "all"
+    repeat: bool = False
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -55,6 +62,12 @@ class Definition:
             raise UsageError(f"a seed is a whole number from 0 and below 2**31, {self.seed!r} was given")
         check_sampler(self.sampler)
         one_of("stopping rule", self.stopping, STOPPINGS)
+        one_of("keep", self.keep, KEEPS)
+        if type(self.repeat) is not bool:
+            raise UsageError(f"repeat is True or False, {self.repeat!r} was given")
+        limit = self.trial_timeout
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not limit > 0):
+            raise UsageError(f"trial_timeout is a number of seconds above 0, {limit!r} was given")
         one_of("device", self.device, ("cpu", "cuda"))
         if self.threads < 1:
             raise UsageError(f"threads must be at least 1, {self.threads} was given")
@@ -115,6 +128,9 @@ class Definition:
             "moves": float(self.moves),
             "constraints": list(self.constraints),
             "stopping": self.stopping,
+            "trial_timeout": None if self.trial_timeout is None else float(self.trial_timeout),
+            "keep": self.keep,
+            "repeat": self.repeat,
             "fingerprint": self.fingerprint,
         }
 
@@ -132,6 +148,8 @@ class Definition:
             rest |= {"constraints": [], "objectives": [RENAMED.get(name, name) for name in rest["objectives"]]}
         if version in (1, 2, 3, 4):
             rest |= {"stopping": "none"}
+        if version in (1, 2, 3, 4, 5):
+            rest |= {"trial_timeout": None, "keep": "all", "repeat": False}
         elif version != VERSION:
             raise StudyError(
                 f"a study definition of version {VERSION} or below is needed, this one has version {version!r}: use "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import Refused
 from ..objectives import Epoch, Measurement
 from ..spaces import Candidate
-from ..storage import Evaluation
+from ..storage import CurvePoint, Evaluation
 from .constraints import held
 from .forecast import Curve
 from .goals import Goal, goals_of
@@ -24,6 +24,7 @@ class EarlyStopping:
         self._study = study
         self.goals = goals_of(study.definition.resolved_objectives)
         self._ended: dict[int, tuple[Evaluation, Curve]] = {}
+        self._read_to = self._ended_to = 0  # ids: up to the first one all is read, up to the second one all has ended
 
     def watch(self, candidate: Candidate) -> "Watch":
         """Who decides about one candidate, by what has ended until now."""
@@ -35,9 +36,11 @@ class EarlyStopping:
 
     def _read(self) -> None:
         store, bounds = self._study.store, self._study.definition.bounds
-        states = store.states(self._study.id)
-        for gone in self._ended.keys() - states.keys():
-            del self._ended[gone]
+        unended = [one.evaluation for one in store.held(self._study.id)]  # asked before the states are
+        states = store.states(self._study.id, after=self._read_to)
+        ended_to = min((*unended, max(states, default=self._ended_to) + 1)) - 1
+        # Seen twice before it is relied on: a place may be taken between the two questions
+        self._read_to, self._ended_to = min(self._ended_to, ended_to), ended_to
         new = [
             identity
             for identity, state in states.items()
@@ -65,10 +68,17 @@ class Watch:
     costs: dict[str, float] = field(default_factory=dict)
     scores: list[float] = field(default_factory=list)
 
+    def go_on(self, points: Sequence[CurvePoint]) -> None:
+        """Take in the epochs that another worker trained, which are gone on from."""
+        self.scores = [point.score for point in points]
+
     def begin(self, early: Mapping[str, Measurement]) -> None:
-        """Take in what is known before training. Raises Refused if nothing that training could give would add to it."""
+        """Take in what is known before training. Raises Refused if nothing that training could give would add to it.
+
+        What was begun is not refused any more.
+        """
         self.costs = _costs({name: measurement.value for name, measurement in early.items()}, self.goals)
-        if (better := self._unbeatable()) is not None:
+        if not self.scores and (better := self._unbeatable()) is not None:
             named = ", ".join(f"{goal.name} {better.values[goal.name]:.6g}" for goal in self.goals)
             raise Refused(
                 f"trial {better.trial_number} has {named}, which no network of these costs can beat",

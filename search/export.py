@@ -49,7 +49,7 @@ def export(trial: "Trial", folder: Path, *, force: bool) -> Path:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as place:
             source, weights, card = (Path(place) / name for name in FILES)
             if quantized is not None:
-                (Path(place) / INT8).write_bytes(trial.study.store.artifacts.load(quantized))
+                (Path(place) / INT8).write_bytes(trial.study.store.read_artifact(quantized))
             source.write_text(text, encoding="utf-8")
             weights.write_bytes(weights_in_bytes(trial.architecture, network.state_dict()))
             check(network, trial.architecture, source, weights)

@@ -1,6 +1,7 @@
 """The Pareto front, its hypervolume, and choosing from it. Works on plain values by objective name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import moocore
 import numpy as np
@@ -8,6 +9,12 @@ import numpy.typing as npt
 
 from ..errors import NothingFits, UsageError
 from ..objectives import Objective, is_cost, objective_of
+from .constraints import held
+
+if TYPE_CHECKING:
+    from ..storage import Evaluation, Valued
+    from .definition import Definition
+    from .study import Study
 
 Values = Mapping[str, float]
 Matrix = npt.NDArray[np.float64]
@@ -19,6 +26,34 @@ def non_dominated(values: Sequence[Values], objectives: Sequence[Objective]) -> 
     if not values:
         return []
     return [int(index) for index in np.flatnonzero(moocore.is_nondominated(_losses(values, objectives)))]
+
+
+def still_on_front(definition: "Definition") -> Callable[[Sequence["Valued"]], set[int]]:
+    """Which of a front's evaluations stay on it, given these and a new one; by id. What is not feasible does not."""
+
+    def stay(evaluations: Sequence["Valued"]) -> set[int]:
+        feasible = [one for one in evaluations if held(definition.bounds, one.values)]
+        feasible.sort(key=lambda one: one.trial_number)
+        front = non_dominated([one.values for one in feasible], definition.resolved_objectives)
+        return {feasible[index].id for index in front}
+
+    return stay
+
+
+def front_of(study: "Study") -> list["Evaluation"]:
+    """The evaluations on the front of a study, which is kept as it grows. Of an earlier release's study it is made."""
+    if study.store.front_ids(study.id) is None:
+        renew_front(study)
+    return study.store.front(study.id)
+
+
+def renew_front(study: "Study") -> None:
+    """Make the front anew from all that is complete, as after its values were measured again."""
+    store, number = study.store, -1
+    while number != store.counts(study.id).get("complete", 0):  # others may come meanwhile
+        complete = [one for one in store.evaluations(study.id) if one.state == "complete"]
+        store.set_front(study.id, still_on_front(study.definition)(complete))
+        number = len(complete)
 
 
 def hypervolume(values: Sequence[Values], objectives: Sequence[Objective]) -> float:

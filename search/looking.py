@@ -86,10 +86,10 @@ def show(
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--space", help=f"Search space: {', '.join(SPACES)}.  [default: {DEFAULTS.space.name}]"),
+        typer.Option("--space", help=f"Search space: {', '.join(SPACES)}.  \\[default: {DEFAULTS.space.name}]"),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help=f"Data: {', '.join(TASKS)}.  [default: {DEFAULTS.task.name}]")
+        str | None, typer.Option(help=f"Data: {', '.join(TASKS)}.  \\[default: {DEFAULTS.task.name}]")
     ] = None,
     samples: Annotated[int, typer.Option(help="How many random candidates to show.", min=0)] = 3,
     seed: Annotated[int, typer.Option(help="Of the random candidates.", min=0)] = 0,

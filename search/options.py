@@ -17,21 +17,65 @@ Storage = Annotated[
 ]
 Artifacts = Annotated[
     str | None,
-    typer.Option(help="Folder of the trained weights. Default: beside the SQLite file.", metavar="FOLDER"),
+    typer.Option(
+        help="Folder of the trained weights, or s3://BUCKET/PREFIX. Default: beside the SQLite file.", metavar="PLACE"
+    ),
 ]
 StudyName = Annotated[str | None, typer.Option("--study", help="Name of the study. Default: the only one there is.")]
 Trust = Annotated[
     list[str] | None,
-    typer.Option("--trust", help="Code named by the study that may run here; again for more.", metavar="MODULE:NAME"),
+    typer.Option(
+        "--allow-code",
+        help="Code named by the study that may run here: a module, or one thing in it; again for more.",
+        metavar="MODULE[:NAME]",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Timeout = Annotated[float | None, typer.Option(help="Begin no candidate after so many seconds.", min=0)]
 TotalEpochs = Annotated[
     int | None, typer.Option(help="Begin no candidate after so many epochs of training in the study in all.", min=1)
 ]
+On = Annotated[
+    Literal["local", "ray"] | None,
+    typer.Option(
+        help="Where the workers run: processes of this machine, or on a Ray cluster, whose nodes all have to reach "
+        "the database and the place of the artifacts.  \\[default: local]"
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(help="On a cluster with --device cuda: GPUs of each worker, also a share of one.  \\[default: 1]"),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the cluster.  \\[default: $RAY_ADDRESS, or that of this machine, which is started if there is none]",
+        metavar="HOST:PORT",
+    ),
+]
 OnLostDevice = Annotated[
     Literal["stop", "wait"],
     typer.Option(help="If a device vanishes: stop, or wait until it is back. The trial in hand is put back."),
+]
+MaxFailed = Annotated[
+    float | None,
+    typer.Option(
+        help="Stop if a larger share of the newest 20 trials failed; 1 goes on whatever fails.  \\[default: 0.5]",
+        min=0,
+        max=1,
+    ),
+]
+Lease = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds without a sign of life after which others take over what a worker has in hand.  \\[default: 60]"
+    ),
+]
+CheckpointEvery = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds of training between two checkpoints, which take a twentieth of the time at most.  \\[default: 30]"
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 MaxLatency = Annotated[

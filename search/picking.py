@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import StudyError, UsageError
+from ..storage import ENDED
 from .front import best, best_within, knee
 
 if TYPE_CHECKING:
@@ -58,11 +59,14 @@ def _joined(named: Mapping[str, float], within: Mapping[str, float]) -> dict[str
 
 
 def _by_number(study: "Study", number: int) -> "Trial":
-    for trial in study.trials:
-        if trial.number == number:
-            if trial.state != "complete":
-                raise StudyError(f"trial {number} cannot be picked: {trial.reason}")
-            return trial
+    from .trial import Trial
+
+    found = study.store.numbered(study.id, [number]).get(number)
+    if found is not None and found.state in ENDED:
+        trial = Trial(study, found)
+        if trial.state != "complete":
+            raise StudyError(f"trial {number} cannot be picked: {trial.reason}")
+        return trial
     duplicates = {t.number: t.user_attrs.get("duplicate_of") for t in study.optuna.get_trials(deepcopy=False)}
     if (original := duplicates.get(number)) is not None:
         raise StudyError(f"trial {number} proposed the same network as trial {original}: pick {original}")

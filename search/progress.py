@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from .study import Study
 
+ENOUGH = 200  # values before only those are kept that matter
 PLAIN_LINES = 10  # so many lines in all where the output is no terminal
 
 
@@ -29,7 +31,8 @@ class Progress:
         self._study, self._total, self._timeout, self._epochs, self._show = study, total, timeout, epochs, show
         self._seen: set[int] = set()
         self._values: list[Mapping[str, float]] = []
-        self._failed = self._stopped = self._spent = 0
+        self._kinds: Counter[str] = Counter()  # of failures
+        self._stopped = self._spent = 0
         self._console = Console(file=sys.stderr)
         self._bar = Bar(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), console=self._console
@@ -52,27 +55,45 @@ class Progress:
             self._bar.stop()
 
     def refresh(self, *, silent: bool = False) -> None:
-        """Take in what finished since the last call, and show it."""
-        store = self._study.store
-        for identity in store.finished_ids(self._study.id):
-            if identity not in self._seen:
-                self._seen.add(identity)
-                evaluation = store.evaluation(identity)
-                if evaluation.state == "failed":
-                    self._failed += 1
-                elif evaluation.state == "stopped":
-                    self._stopped += 1
-                elif held(self._study.definition.bounds, evaluation.values):
-                    self._values.append(evaluation.values)
-        if self._epochs is not None:
-            self._spent = sum(store.epochs(self._study.id).values())
-        if silent or not self._show:
+        """Take in what finished since the last call, and show it. Where nothing is shown, nothing is read."""
+        if not self._show:
+            return
+        self._read()
+        if silent:
             return
         if self._console.is_terminal:
             self._bar.update(self._task, completed=self._done(), description=self.line())
         elif self._done() - self._last_line >= max(1, (self._whole() - self._at_start) // PLAIN_LINES):
             self._last_line = self._done()
             self._console.print(self.line(), soft_wrap=True, highlight=False)
+
+    def _read(self) -> None:
+        store, study = self._study.store, self._study.id
+        if self._epochs is not None:
+            self._spent = store.epochs_trained(study)
+        if store.finished(study) == len(self._seen):
+            return
+        new = [identity for identity in store.finished_ids(study) if identity not in self._seen]
+        self._seen.update(new)
+        for evaluation in store.read(new):
+            if evaluation.state == "failed":
+                self._kinds[evaluation.kind or "crashed"] += 1
+            elif evaluation.state == "stopped":
+                self._stopped += 1
+            elif held(self._study.definition.bounds, evaluation.values):
+                self._values.append(evaluation.values)
+        self._values = self._telling()
+
+    def _telling(self) -> "list[Mapping[str, float]]":
+        """Those values that the line follows from: the front, and the ends of each objective's range."""
+        values, definition = self._values, self._study.definition
+        if len(values) < ENOUGH:
+            return values
+        kept = {*non_dominated(values, definition.resolved_objectives), best(values, definition.quality)}
+        for name in definition.objectives:
+            column = [each[name] for each in values]
+            kept |= {column.index(min(column)), column.index(max(column))}
+        return [values[index] for index in sorted(kept)]
 
     def line(self) -> str:
         """Trials done, epochs spent if they are bounded, time left, front size, best in the first quality objective,
@@ -92,8 +113,9 @@ class Progress:
             ]
         if self._stopped:
             parts.append(f"stopped {self._stopped}")
-        if self._failed:
-            parts.append(f"failed {self._failed}")
+        if self._kinds:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in self._kinds.most_common())
+            parts.append(f"failed {self._kinds.total()} ({kinds})")
         if self._study.definition.constraints and (refused := self._study.store.refused(self._study.id)):
             parts.append(f"refused {refused}")
         return " · ".join(part for part in parts if part)

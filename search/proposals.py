@@ -9,17 +9,20 @@ from optuna.trial import TrialState
 
 from ..errors import CandidateFailed, SpaceExhausted, StudyError
 from ..spaces import Candidate, DataSpec
-from ..storage import Evaluation
+from ..storage import ENDED, Evaluation
 from .evaluate import failures
+from .leases import Lease
 from .queue import enqueued
-from .recovery import retry
+from .recovery import put_back, take_up
 from .reshape import change_of_the_front
 from .sampler import ALL_KNOWN, SeededSampler
-from .telling import check_hopeful, tell, tell_failed
+from .telling import check_hopeful, close, note, tell, tell_failed
+from .trying import InHand
 
 if TYPE_CHECKING:
     from .study import Study
 
+ANY = 2**31 - 1  # places of a study that is asked for one trial more
 EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all known
 
 
@@ -36,19 +39,14 @@ def propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Ca
             check_hopeful(study)
         except BaseException:
             with suppress(Exception):
-                retry(study, trial)
+                put_back(study, trial)
             raise
         else:
             if isinstance(known, Candidate):
                 return trial, known
-            trial.set_user_attr("duplicate_of", known.trial_number)
-            if known.state == "running":  # by another worker; nothing is known of it yet
-                study.optuna.tell(trial, state=TrialState.FAIL)
-            else:
-                tell(study, trial, known)
+            answer(study, trial, known)
         sampler.known_in_a_row += 1
-    failed = [trial for trial in study.trials if trial.state == "failed"]
-    if failed and len(failed) == len(study.trials):
+    if study.store.counts(study.id).keys() <= {"failed", "open"} and (failed := study.trials):
         raise StudyError(
             f"all {len(failed)} candidates that the space of {study.name!r} has failed, the last one as "
             f"{failed[-1].reason}: mend the cause, or search another space under another name"
@@ -70,6 +68,39 @@ def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Ca
         with failures():
             candidate = definition.space.suggest(trial, replace(spec, taught=bool(definition.teacher)))
     return begin(study, place, trial, candidate)
+
+
+def one_candidate(study: "Study", candidate: Candidate, lease: Lease) -> InHand | int:
+    """A place for a candidate more, or the number of the trial that has it; one that nobody works on is taken up."""
+    place = study.store.take_place(study.id, ANY)
+    assert place is not None
+    trial = study.optuna.ask()
+    try:
+        known = begin(study, place, trial, candidate)
+    except BaseException:
+        with suppress(Exception):  # then the next worker does it
+            study.store.give_back(place)
+            put_back(study, trial)
+        raise
+    if isinstance(known, Candidate):
+        return InHand(place, trial, candidate)
+    answer(study, trial, known)
+    study.store.give_back(place)
+    if known.state in ENDED:
+        return known.trial_number
+    hand = take_up(study, lease, only=known.id)
+    if hand is None:
+        raise StudyError(f"trial {known.trial_number} is the same, and is being trained by {known.worker}: wait for it")
+    return hand
+
+
+def answer(study: "Study", trial: OptunaTrial, known: Evaluation) -> None:
+    """Tell Optuna what is known of a proposal that was made before; nothing of one that has not ended."""
+    note(trial, "duplicate_of", known.trial_number)
+    if known.state in ENDED:
+        tell(study, trial, known)
+    else:
+        close(study, trial, TrialState.FAIL)
 
 
 def begin(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate) -> Candidate | Evaluation:

@@ -54,11 +54,11 @@ def enqueued(trial: OptunaTrial) -> Candidate | None:
 
 
 def requeue(study: "Study", trial: OptunaTrial) -> None:
-    """Put what an interrupted trial tried back in the queue; a move is not queued, its place proposes it again."""
-    if (data := trial.user_attrs.get(ENQUEUED)) is not None:
-        study.optuna.enqueue_trial({}, user_attrs={ENQUEUED: data})
-    elif trial.params:
-        study.optuna.enqueue_trial(trial.params)
+    """Put what an interrupted proposal was queued with back in the queue; what was drawn, its place draws again."""
+    fixed = study.store.optuna.get_trial_system_attrs(trial._trial_id).get("fixed_params")  # noqa: SLF001 - no public name
+    if fixed is not None:
+        kept = {ENQUEUED: data} if (data := trial.user_attrs.get(ENQUEUED)) is not None else None
+        study.optuna.enqueue_trial(fixed, user_attrs=kept)
 
 
 class _Usual(Questions):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..objectives import Deployed, Timed, cpu_threads, measure_latencies, objective_of, timing
 from ..spaces import build
 from .bench import StoreBench
-from .front import non_dominated
+from .front import non_dominated, renew_front
 
 if TYPE_CHECKING:
     from .study import Study
@@ -28,20 +28,27 @@ def remeasure_front(study: "Study", *, again: bool) -> None:
             if not runs or (len(runs) == 1 and None not in runs and not (again and attempt == 0)):
                 break
             points |= {trial.number: trial for trial in near_front(study, objective.name)}
+            if not points:
+                break
             _remeasure(study, objective, list(points.values()))
+            renew_front(study)
 
 
 def near_front(study: "Study", name: str) -> "list[Trial]":
-    """The feasible trials that would be on the front if their own time were better by the noise of one measurement."""
+    """The feasible trials that would be on the front if their own time were better by the noise of one measurement.
+
+    Only such as can be timed: the weights of some have to be there.
+    """
     objectives = study.definition.resolved_objectives
-    trials = [trial for trial in study.trials if trial.feasible and name in trial.evaluation.values]
-    times = objective_of(name)
-    better = 1 - NOISE if times.direction == "minimize" else 1 + NOISE
+    trials = [trial for trial in study.trials if trial.feasible and name in trial.values and _is_there(trial)]
+    better = 1 - NOISE if objective_of(name).direction == "minimize" else 1 + NOISE
     values = [trial.evaluation.values for trial in trials]
+    front = set(non_dominated(values, objectives))  # what others dominate, one of these does
     near = []
     for index, trial in enumerate(trials):
-        hopeful = [*values[:index], {**values[index], name: values[index][name] * better}, *values[index + 1 :]]
-        if index in non_dominated(hopeful, objectives):
+        hopeful = [values[other] for other in front if other != index]
+        hopeful.append({**values[index], name: values[index][name] * better})
+        if index in front or len(hopeful) - 1 in non_dominated(hopeful, objectives):
             near.append(trial)
     return near
 
@@ -62,6 +69,10 @@ def _remeasure(study: "Study", objective: Timed, trials: "Sequence[Trial]") -> N
         study.store.add_measurement(
             trial.evaluation.id, objective.name, objective.of(latency.latency_ms), latency.to_json()
         )
+
+
+def _is_there(trial: "Trial") -> bool:
+    return trial.candidate.precision == "float32" or trial.evaluation.weights is not None
 
 
 def _deployed(trial: "Trial") -> Deployed:

@@ -1,6 +1,5 @@
 """Changing trained networks of a study: smaller, larger, or by the search itself. Each result is a trial of its own."""
 
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import torch
 from optuna.trial import Trial as OptunaTrial
 from torch import nn
 
-from ..errors import StudyError, UsageError
+from ..errors import CandidateFailed, StudyError, UsageError
 from ..objectives import Deployed, Epoch, cpu_threads, loss_gradients, objective_of
 from ..spaces import (
     Architecture,
@@ -39,12 +38,11 @@ from .sampler import EHVI, place_of
 
 if TYPE_CHECKING:
     from .goals import Goal
+    from .inputs import Features
     from .knowledge import Knowledge
     from .study import Study
-    from .surrogate import Features
     from .trial import Trial
 
-ANY = 2**31 - 1  # places of a study that is asked for one trial more
 MOST_MOVES = 200  # of the front that are compared
 _moves: "WeakKeyDictionary[Study, dict[tuple[int, Move], tuple[Candidate, Features]]]" = WeakKeyDictionary()
 
@@ -206,6 +204,8 @@ def start_of(study: "Study", candidate: Candidate) -> nn.Module | None:
     parent = study.pick(candidate.start.trial)
     if parent.candidate.key != candidate.start.key:
         raise StudyError(f"trial {parent.number} is no longer the one that another begins with: the store was changed")
+    if parent.evaluation.weights is None:  # it left the front while this was proposed
+        raise CandidateFailed("invalid", f"the weights of trial {parent.number}, which it begins with, were not kept")
     network = parent.load(quantized=False)
     for move in candidate.start.moves:
         network = moved(network, move)
@@ -216,32 +216,18 @@ def start_of(study: "Study", candidate: Candidate) -> nn.Module | None:
 
 
 def one_more(study: "Study", candidate: Candidate, on_epoch: Callable[[Epoch], None]) -> "Trial":
-    """Try a candidate as a trial more; one that was tried before is what came of it."""
-    from .proposals import begin
-    from .recovery import give_up, me
-    from .telling import tell
-    from .worker import try_candidate
+    """Try a candidate as a trial more; one that was tried before is what came of it, or is gone on with."""
+    from .leases import Lease
+    from .proposals import one_candidate
+    from .trying import try_candidate
 
     definition = study.definition
-    with study.store.explained(), cpu_threads(definition.threads):
+    with study.store.explained(), cpu_threads(definition.threads), Lease(study) as lease:
         data, bench = data_of(definition, definition.device), StoreBench(study.store, definition)
-        place = study.store.take_place(study.id, ANY, worker=me(), host=platform.node())
-        assert place is not None
-        trial = study.optuna.ask()
-        try:
-            known = begin(study, place, trial, candidate)
-            if isinstance(known, Candidate):
-                try_candidate(study, place, trial, candidate, data, bench, on_epoch=on_epoch)
-                number = trial.number
-            else:
-                trial.set_user_attr("duplicate_of", known.trial_number)
-                tell(study, trial, known)
-                study.store.give_back(place)
-                number = known.trial_number
-        except BaseException:
-            give_up(study, place, trial)
-            raise
-    return study.pick(number)
+        hand = one_candidate(study, candidate, lease)
+        if not isinstance(hand, int):
+            hand = try_candidate(study, hand, data, bench, lease, on_epoch=on_epoch).trial_number
+    return study.pick(hand)
 
 
 def _ratio_within(parent: "Trial", candidate: Candidate, bounds: Mapping[str, float]) -> float:

@@ -1,6 +1,5 @@
 """A study: opened by name, optimised, and asked for its front."""
 
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import own
-from ..errors import StudyError, UsageError, one_of
+from ..errors import StudyError
 from ..objectives import Epoch
 from ..spaces import Architecture, Candidate, Compression
 from .definition import Definition
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..storage import Store
     from .spending import Spending
+    from .status import Status
     from .trial import Trial
 
 DEFAULT_STORAGE = "sqlite:///paretonas.db"
@@ -91,6 +91,13 @@ class Study:
         show_progress: bool = True,
         on_lost_device: Literal["stop", "wait"] = "stop",
         remeasure: bool = True,
+        max_failed: float = 0.5,
+        lease: float = 60.0,
+        checkpoint_every: float = 30.0,
+        helping: bool = False,
+        on: Literal["local", "ray"] = "local",
+        gpus_per_worker: float | None = None,
+        ray_address: str | None = None,
     ) -> None:
         """Search until the study has ``n_trials`` candidates or ``n_epochs`` epochs of training in all, or ``timeout``
         seconds have passed.
@@ -98,33 +105,57 @@ class Study:
         The numbers are the study's totals, so the same line after an interruption goes on to what was asked, and after
         the end does nothing. Candidates that were stopped early count; those that were refused before training do not.
         When the budget is spent no new candidate begins, and the last one finishes. workers: processes on this machine,
-        each with the study's threads. Ctrl-C keeps the trial in hand for retry. on_lost_device: if a device vanishes,
-        the trial in hand is kept for retry, and the study stops or waits for the device. remeasure: whether the front
-        is timed again at the end; not by a process that helps another one.
+        or tasks on a cluster, each with the study's threads; one that dies is replaced. What is interrupted, by Ctrl-C
+        or by the death of a worker on any machine, is gone on with from its last checkpoint, by another worker or the
+        same call again. on_lost_device: if a device vanishes, the study stops or waits for the device. remeasure:
+        whether the front is timed again at the end. max_failed: the study stops if a larger share of its newest 20
+        trials failed (of which those that were refused, or proposed twice, are none); 1 lets it go on. lease: seconds
+        without a sign of life after which others take over what this worker has in hand. checkpoint_every: seconds of
+        training between two checkpoints, which never take more than a twentieth of the time. helping: another process
+        leads the search, so the front is not timed, and a study that was asked to stop is refused; otherwise the
+        request ends here. on: ``ray`` has a Ray cluster run the workers, the one at ray_address, by default that of
+        RAY_ADDRESS or of this machine, where one is started if there is none; the database and the place of the
+        artifacts have to be reachable from its nodes. gpus_per_worker: also a share of one, for the device cuda.
         """
         from .progress import Progress
-        from .recovery import recover
-        from .worker import Budget, work
-        from .workers import run_workers
+        from .worker import Budget, Terms, check_positive, work
+        from .workers import run_workers, where_of
 
-        budgets = {"n_trials": n_trials, "n_epochs": n_epochs, "timeout": timeout}
-        if all(value is None for value in budgets.values()):
-            raise UsageError("how far to search is needed: n_trials, n_epochs or timeout (seconds), or several of them")
-        one_of("on_lost_device", on_lost_device, ("stop", "wait"))
-        for what, value in {**budgets, "workers": workers}.items():
-            if value is not None and not value > 0:
-                raise UsageError(f"{what} must be above 0, {value} was given")
-        total = n_trials if n_trials is not None else 2**31 - 1
-        budget = Budget(total, n_epochs, None if timeout is None else time.monotonic() + timeout)
+        terms = Terms(on_lost_device, max_failed, lease, checkpoint_every)
+        budget = Budget.of(n_trials, n_epochs, timeout)
+        check_positive({"workers": workers})
+        where = where_of(self.definition.device, on, gpus_per_worker, ray_address)
         with self.store.explained():
-            recover(self)
+            if not helping:
+                self.store.ask_to_stop(self.id, stop=False)
+                self.optuna.set_user_attr("asked", {"n_trials": n_trials, "n_epochs": n_epochs})  # for status
+            elif self.store.is_asked_to_stop(self.id):
+                raise StudyError(
+                    f"the study {self.name!r} was asked to stop: paretonas run, or Study.optimize, goes on with it; "
+                    "then workers may help"
+                )
             with Progress(self, n_trials, timeout, show=show_progress, epochs=n_epochs) as progress:
-                if workers == 1:
-                    work(self, budget, on_trial=progress.refresh, on_lost_device=on_lost_device)
+                if workers == 1 and on == "local":
+                    work(self, budget, on_trial=progress.refresh, terms=terms)
                 else:
-                    run_workers(self, workers, budget, on_tick=progress.refresh, on_lost_device=on_lost_device)
-            if remeasure:
+                    run_workers(self, workers, budget, on_tick=progress.refresh, terms=terms, where=where)
+            if remeasure and not helping:
                 self.remeasure_front()
+
+    def stop(self) -> None:
+        """Ask all workers of the study to finish the trial that they have in hand and to end."""
+        with self.store.explained():
+            self.store.ask_to_stop(self.id)
+
+    def status(self, *, watch: float = 0.0) -> "Status":
+        """How the study stands: workers, trials by state, failures by kind, rate, time left, disk space.
+
+        watch: seconds to watch the workers of other machines, of which one that is dead shows after its lease.
+        """
+        from .status import status
+
+        with self.store.explained():
+            return status(self, watch=watch)
 
     def remeasure_front(self, *, again: bool = False) -> None:
         """Time the points of the front, and those that a little noise keeps off it, again and together.
@@ -151,11 +182,11 @@ class Study:
 
         From few parameters to many.
         """
-        from .front import non_dominated
+        from .front import front_of
+        from .trial import Trial
 
-        complete = [trial for trial in self.trials if trial.feasible]
-        front = non_dominated([trial.values for trial in complete], self.definition.resolved_objectives)
-        return sorted((complete[index] for index in front), key=lambda trial: trial.values["parameters"])
+        front = [Trial(self, evaluation) for evaluation in front_of(self)]
+        return sorted(front, key=lambda trial: (trial.values["parameters"], trial.number))
 
     def pick(
         self,

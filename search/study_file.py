@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from .. import own
 from ..errors import UsageError, one_of
@@ -31,10 +31,19 @@ KINDS: dict[str, tuple[type | UnionType, str]] = {
     "device": TEXT,
     "teacher": TEXT,
     "moves": NUMBER,
+    "trial_timeout": NUMBER,
+    "keep": TEXT,
+    "repeat": (bool, "true or false"),
     "trials": WHOLE,
     "total_epochs": WHOLE,
     "timeout": NUMBER,
     "workers": WHOLE,
+    "on": TEXT,
+    "gpus_per_worker": NUMBER,
+    "ray_address": TEXT,
+    "max_failed": NUMBER,
+    "lease": NUMBER,
+    "checkpoint_every": NUMBER,
 }
 
 
@@ -56,10 +65,19 @@ class StudyFile:
     device: str = "cpu"
     teacher: str = ""
     moves: float = 0.0
+    trial_timeout: float | None = None
+    keep: str = "all"
+    repeat: bool = False
     trials: int | None = None
     total_epochs: int | None = None
     timeout: float | None = None
     workers: int = 1
+    on: Literal["local", "ray"] = "local"
+    gpus_per_worker: float | None = None
+    ray_address: str | None = None
+    max_failed: float = 0.5
+    lease: float = 60.0
+    checkpoint_every: float = 30.0
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -77,7 +95,7 @@ class StudyFile:
         for name, value in data.items():
             one_of(f"key of {file}", name, KINDS)
             kind, words = KINDS[name]
-            if not isinstance(value, kind) or isinstance(value, bool):
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
                 raise UsageError(f"{name} of {file} must be {words}, {value!r} was given")
         if "space" in data:
             data["space"] = as_space(data["space"])
@@ -114,6 +132,9 @@ class StudyFile:
             device=self.device,
             teacher=self.teacher,
             moves=self.moves,
+            trial_timeout=self.trial_timeout,
+            keep=self.keep,
+            repeat=self.repeat,
         )
 
 

@@ -1,19 +1,23 @@
-"""Telling Optuna how candidates ended."""
+"""Telling Optuna how candidates ended, and the user when to give up. What was told before is told again in vain."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from ..errors import CandidateFailed, StudyError
-from ..storage import Evaluation
+from ..storage import FINISHED, Evaluation
 from .constraints import violations
 
 if TYPE_CHECKING:
     from .study import Study
 
+NEWEST = 20  # trials that ended last, of which not too many may have failed
 HOPELESS_AFTER = 10  # trials of a study that failed, all in the same way, before one succeeded
 IMPOSSIBLE_AFTER = 50  # candidates that were refused before one was not
 
@@ -27,13 +31,11 @@ def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
     amounts = violations(study.definition.bounds, evaluation.values)
     if evaluation.state == "complete":
         constrain(study, trial, amounts)
-        study.optuna.tell(
-            trial, [evaluation.values[name] for name in study.definition.objectives], skip_if_finished=True
-        )
+        close(study, trial, [evaluation.values[name] for name in study.definition.objectives])
     elif evaluation.state == "refused":
-        trial.set_user_attr("refused", (evaluation.reason or "")[:2000])
+        note(trial, "refused", (evaluation.reason or "")[:2000])
         constrain(study, trial, amounts if evaluation.kind == "infeasible" else {**amounts, "dominated": 1.0})
-        study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+        close(study, trial, TrialState.PRUNED)
     elif evaluation.state == "stopped":
         _tell_stopped(study, trial, evaluation, amounts)
     else:
@@ -45,29 +47,45 @@ def _tell_stopped(study: "Study", trial: OptunaTrial, evaluation: Evaluation, am
 
     So any sampler learns from it. What has costs that are unknown before the end cannot have values, and is PRUNED.
     """
-    trial.set_user_attr("stopped", (evaluation.reason or "")[:2000])
+    note(trial, "stopped", (evaluation.reason or "")[:2000])
     constrain(study, trial, {**amounts, "stopped_early": 1.0})
     names = study.definition.objectives
-    if evaluation.values.keys() >= set(names):
-        study.optuna.tell(trial, [evaluation.values[name] for name in names], skip_if_finished=True)
-    else:
-        study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+    known = evaluation.values.keys() >= set(names)
+    close(study, trial, [evaluation.values[name] for name in names] if known else TrialState.PRUNED)
 
 
 def tell_failed(study: "Study", trial: OptunaTrial, failure: CandidateFailed) -> None:
     """Close a trial as infeasible, with its reason."""
-    trial.set_user_attr("failed", f"{failure.kind}: {failure.reason}"[:2000])
+    note(trial, "failed", f"{failure.kind}: {failure.reason}"[:2000])
     constrain(study, trial, {"failed": 1.0})
-    study.optuna.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+    close(study, trial, TrialState.PRUNED)
 
 
 def constrain(study: "Study", trial: OptunaTrial, amounts: Mapping[str, float]) -> None:
     """Tell how each constraint is held; above 0 it is violated. optuna-dashboard reads those of older Optunas."""
-    if not amounts or "constraints" in study.store.optuna.get_trial_system_attrs(trial._trial_id):  # noqa: SLF001 - no public name
+    storage, identity = study.store.optuna, trial._trial_id  # noqa: SLF001 - Optuna has no public name for it
+    if not amounts or "constraints" in storage.get_trial_system_attrs(identity):
         return
-    for name, amount in amounts.items():
-        trial.set_constraint(name, amount)
-    study.store.optuna.set_trial_system_attr(trial._trial_id, "constraints", list(amounts.values()))  # noqa: SLF001 - same
+    told = trial.constraints  # by a worker that died at this point
+    with suppress(UpdateFinishedTrialError):
+        for name in (name for name in amounts if name not in told):
+            trial.set_constraint(name, amounts[name])
+        storage.set_trial_system_attr(identity, "constraints", list(amounts.values()))
+
+
+def note(trial: OptunaTrial, name: str, value: object) -> None:
+    """Keep something with a trial; one that another worker closed stays as it is."""
+    with suppress(UpdateFinishedTrialError):
+        trial.set_user_attr(name, value)
+
+
+def close(study: "Study", trial: OptunaTrial, outcome: Sequence[float] | TrialState) -> None:
+    """End a trial with its values, or without; one that has ended stays as it is."""
+    with suppress(UpdateFinishedTrialError):
+        if isinstance(outcome, TrialState):
+            study.optuna.tell(trial, state=outcome, skip_if_finished=True)
+        else:
+            study.optuna.tell(trial, outcome, skip_if_finished=True)
 
 
 def check_hopeful(study: "Study") -> None:
@@ -76,6 +94,8 @@ def check_hopeful(study: "Study") -> None:
     The same way is the same kind and the same reason, whatever numbers are in it. A trial is tried first and this
     asked afterwards, so the next start of a study that was mended goes on, and that of one that was not ends again.
     """
+    if study.store.counts(study.id).get("complete"):
+        return
     ended = study.optuna.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     reasons = [
         str(trial.user_attrs.get("failed", ""))
@@ -90,10 +110,30 @@ def check_hopeful(study: "Study") -> None:
         )
 
 
+def check_failures(study: "Study", most: float) -> None:
+    """Raise StudyError if more than this share of the newest trials failed; those that were refused do not count.
+
+    Asked after one has failed, as ``check_hopeful``. Until there are NEWEST trials, none is too many.
+    """
+    store = study.store
+    newest = store.read(store.finished_ids(study.id)[-NEWEST:])
+    failed = [evaluation for evaluation in newest if evaluation.state == "failed"]
+    if len(newest) < NEWEST or len(failed) <= most * len(newest):
+        return
+    kinds = Counter(str(evaluation.kind) for evaluation in failed)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    raise StudyError(
+        f"{len(failed)} of the newest {NEWEST} trials of {study.name!r} failed ({counted}; the last one as "
+        f"{failed[-1].kind}: {failed[-1].reason}), more than {most:.0%}: mend the cause or narrow the space, under "
+        "another name; or allow more with max_failed (--max-failed)"
+    )
+
+
 def check_possible(study: "Study") -> None:
     """Raise StudyError if candidates enough were refused and none was not."""
     store = study.store
-    if store.refused(study.id) < IMPOSSIBLE_AFTER or store.finished_ids(study.id):
+    counts = store.counts(study.id)
+    if counts.get("refused", 0) < IMPOSSIBLE_AFTER or any(counts.get(state) for state in FINISHED):
         return
     begun = store.evaluations(study.id)
     refused = [evaluation for evaluation in begun if evaluation.state == "refused"]

@@ -84,18 +84,26 @@ class Trial:
         that it was made of.
         """
         if self.evaluation.weights is None:
-            raise StudyError(f"trial {self.number} has no weights: {self.reason}")
-        artifacts = self.study.store.artifacts
+            raise StudyError(f"trial {self.number} has no weights: {self.reason or self._why_no_weights()}")
+        store = self.study.store
         if quantized and self.evaluation.quantized is not None:
-            return OnnxNetwork(artifacts.load(self.evaluation.quantized), threads=self.study.definition.threads)
+            return OnnxNetwork(store.read_artifact(self.evaluation.quantized), threads=self.study.definition.threads)
         network = build(self.architecture)
         try:
-            network.load_state_dict(artifacts.load_weights(self.evaluation.weights))
+            network.load_state_dict(store.load_weights(self.evaluation.weights))
         except RuntimeError as error:
             raise StoreError(
                 f"the weights {self.evaluation.weights} do not fit trial {self.number}: the artifact was exchanged"
             ) from error
         return network.eval()
+
+    def _why_no_weights(self) -> str:
+        keep = self.study.definition.keep
+        kept = {"front": "the study keeps those of its front only", "none": "the study keeps none"}
+        return (
+            f"{kept.get(keep, 'they were lost, and paretonas doctor took them out')}: study.train({self.number}, "
+            f"seed={self.evaluation.seed + 1}) trains its network anew"
+        )
 
     def deployed(self) -> Deployed:
         """The network as it leaves, to be measured again."""
@@ -106,11 +114,13 @@ class Trial:
     def test_metrics(self) -> dict[str, float]:
         """Every quality metric of the trial on the test split, which the search never sees, as ``test_accuracy``.
 
-        Kept in the store once known; only then no data are needed.
+        Kept in the store once known; only then no data are needed. Empty where the weights were not kept.
         """
         names = [name for name in self.values if isinstance(objective_of(name), Quality)]
         known = self.study.store.evaluation(self.evaluation.id).values
         if not all(TEST + name in known for name in names):
+            if self.evaluation.weights is None:
+                return {}
             data = data_of(self.study.definition, "cpu")
             known = {TEST + name: value for name, value in quality(self.load(), data.test, data, names).items()}
             for name, value in known.items():

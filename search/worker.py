@@ -1,37 +1,38 @@
 """Trying candidates until a study has what was asked for, losing nothing on the way."""
 
-import platform
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from optuna.trial import Trial as OptunaTrial
 from threadpoolctl import threadpool_limits
 
 from .. import own
-from ..errors import CandidateFailed, DeviceLost, ParetonasError, Refused, Stopped, StudyError
-from ..objectives import Data, Epoch, Measurement, cpu_threads, default_metrics, objective_of
-from ..spaces import Candidate, FunctionSpace, ModuleSpace, Space
-from ..storage import CurvePoint, Evaluation
+from ..errors import DeviceLost, LeaseLost, ParetonasError, StudyError, UsageError, one_of
+from ..objectives import Data, cpu_threads, objective_of
+from ..spaces import DataSpec, FunctionSpace, ModuleSpace, Space
+from ..storage import Evaluation
 from .bench import StoreBench
 from .data import data_of
-from .early_stopping import EarlyStopping, Watch
-from .evaluate import Result, evaluate
+from .early_stopping import EarlyStopping
+from .leases import LEASE, Lease, in_hand
 from .proposals import propose
-from .recovery import give_up, me
-from .reshape import start_of
-from .teacher import teacher_of
-from .telling import check_hopeful, check_possible, tell
+from .recovery import clean_up, has_left, take_up
+from .telling import check_failures, check_hopeful, check_possible
+from .trying import CHECKPOINT_EVERY, TICK, InHand, try_candidate
 
 if TYPE_CHECKING:
     from .study import Study
 
-ALWAYS = ("parameters", "macs")  # measured for every candidate, objectives or not, as are the data's own metrics
-INT8 = "net.int8.onnx"
 REFUSED_IN_A_ROW = 500  # proposals after which a study gives up that found candidates before
 LOST_IN_A_ROW = 5  # times that the device is waited for, twice as long each time
 FIRST_WAIT = 2.0  # seconds
+MAX_FAILED = 0.5  # share of the newest trials
+PARENT = "PARETONAS_PARENT"  # environment variable: the process whose end a worker follows
 Lost = Literal["stop", "wait"]
 
 
@@ -43,58 +44,140 @@ class Budget:
     epochs: int | None = None
     deadline: float | None = None
 
+    @classmethod
+    def of(cls, trials: int | None, epochs: int | None, timeout: float | None) -> Self:
+        """What was asked for, of which something has to be; timeout: seconds from now."""
+        asked = {"n_trials": trials, "n_epochs": epochs, "timeout": timeout}
+        if all(value is None for value in asked.values()):
+            raise UsageError("how far to search is needed: n_trials, n_epochs or timeout (seconds), or several of them")
+        check_positive(asked)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        return cls(2**31 - 1 if trials is None else trials, epochs, deadline)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time is."""
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def has_all(self, study: "Study") -> bool:
+        """Whether as many candidates came to an end as were asked for."""
+        return study.store.finished(study.id) >= self.trials
+
     def is_spent(self, study: "Study") -> bool:
         """Whether no candidate may begin any more."""
-        if self.deadline is not None and time.monotonic() >= self.deadline:
+        if self.is_over or self.has_all(study):
             return True
-        if self.epochs is not None and sum(study.store.epochs(study.id).values()) >= self.epochs:
-            return True
-        return len(study.store.finished_ids(study.id)) >= self.trials
+        return self.epochs is not None and study.store.epochs_trained(study.id) >= self.epochs
 
 
-def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], on_lost_device: Lost = "stop") -> None:
+@dataclass(frozen=True)
+class Terms:
+    """How a worker works. on_lost_device: whether a device that vanishes ends the study, or is waited for.
+
+    max_failed: the share of the newest trials that may fail before the study stops. lease: seconds without a sign of
+    life after which another worker takes over what this one has. checkpoint_every: seconds of training.
+    """
+
+    on_lost_device: Lost = "stop"
+    max_failed: float = MAX_FAILED
+    lease: float = LEASE
+    checkpoint_every: float = CHECKPOINT_EVERY
+
+    def __post_init__(self) -> None:
+        one_of("on_lost_device", self.on_lost_device, ("stop", "wait"))
+        check_positive({"lease": self.lease, "checkpoint_every": self.checkpoint_every})
+        if not 0 <= self.max_failed <= 1:
+            raise UsageError(f"max_failed is a share of the trials, from 0 to 1, {self.max_failed} was given")
+
+
+def check_positive(numbers: Mapping[str, float | None]) -> None:
+    """UsageError for one that is not above 0; None may be."""
+    for name, value in numbers.items():
+        if value is not None and not value > 0:
+            raise UsageError(f"{name} must be above 0, {value} was given")
+
+
+def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], terms: Terms = Terms()) -> None:
     """Try candidates until the budget is spent; the last one comes to its end.
 
-    What is refused before it is trained does not count. An interruption (Ctrl-C, a full disk) frees the trial in hand
-    for retry and goes on up. on_lost_device: whether a device that vanishes ends the study, or is waited for.
+    What others began and do not go on with comes first. While others are at work, it is waited for what they leave.
+    What is refused before it is trained does not count. An interruption (Ctrl-C, SIGTERM, a full disk) leaves the trial
+    in hand to the next worker and goes on up.
     """
-    store, definition = study.store, study.definition
-    if budget.is_spent(study):
+    definition = study.definition
+    if budget.is_spent(study) and not has_left(study):
         return
     check_code(definition.space)
     for name in definition.measures:
         objective_of(name).check()
-    refused = lost = 0
-    with cpu_threads(definition.threads), threadpool_limits(definition.threads, user_api="blas"):
-        data, bench = data_of(definition, definition.device), StoreBench(store, definition)
-        stopping = None if definition.stopping == "none" else EarlyStopping(study)
-        while not budget.is_spent(study):
-            place = store.take_place(study.id, budget.trials, worker=me(), host=platform.node())
-            if place is None:
+    threads = threadpool_limits(definition.threads, user_api="blas")
+    with terminable(), following(), cpu_threads(definition.threads), threads, Lease(study, terms.lease) as lease:
+        data, bench = data_of(definition, definition.device), StoreBench(study.store, definition)
+        clean_up(study, lease)
+        _search(study, budget, data, bench, lease, on_trial, terms)
+        clean_up(study, lease)
+
+
+def _search(
+    study: "Study",
+    budget: Budget,
+    data: Data,
+    bench: StoreBench,
+    lease: Lease,
+    on_trial: Callable[[], None],
+    terms: Terms,
+) -> None:
+    stopping = None if study.definition.stopping == "none" else EarlyStopping(study)
+    lost = refused = 0
+    while not budget.is_over and not study.store.is_asked_to_stop(study.id):
+        try:
+            hand = take_up(study, lease) or begin_new(study, budget, data.spec)
+            if hand is None and (budget.has_all(study) or not lease.held()[1]):
                 return
-            trial = None
-            try:
-                trial, candidate = propose(study, place, data.spec)
-                watch = stopping.watch(candidate) if stopping else None
-                ended = try_candidate(study, place, trial, candidate, data, bench, watch=watch)
-            except BaseException as error:
-                give_up(study, place, trial)
-                if not isinstance(error, DeviceLost):
-                    raise
-                lost += 1
-                _wait_for_device(error, lost if on_lost_device == "wait" else LOST_IN_A_ROW)
+            if hand is None:
+                time.sleep(TICK)
+                on_trial()
                 continue
-            on_trial()
-            lost, refused = 0, refused + 1 if ended.state == "refused" else 0
-            if ended.state == "failed":
-                check_hopeful(study)
-            if refused:
-                check_possible(study)
-            if refused == REFUSED_IN_A_ROW:
-                raise StudyError(
-                    f"the last {refused} proposals were refused, the last one because {ended.reason}: widen the space "
-                    "or loosen the constraints, under another name; or pick from the front"
-                )
+            watch, every = stopping.watch(hand.candidate) if stopping else None, terms.checkpoint_every
+            ended = try_candidate(study, hand, data, bench, lease, watch=watch, checkpoint_every=every)
+        except LeaseLost:  # another worker goes on with it
+            continue
+        except DeviceLost as error:
+            lost += 1
+            _wait_for_device(error, lost if terms.on_lost_device == "wait" else LOST_IN_A_ROW)
+            continue
+        on_trial()
+        lost, refused = 0, refused + 1 if ended.state == "refused" else 0
+        _check(study, ended, refused, terms)
+
+
+def begin_new(study: "Study", budget: Budget, spec: DataSpec) -> InHand | None:
+    """A new candidate in a place of the study; None if none may begin."""
+    store = study.store
+    place = None if budget.is_spent(study) else store.take_place(study.id, budget.trials)
+    if place is None:
+        return None
+    with in_hand(store, place):
+        try:
+            return InHand(place, *propose(study, place, spec))
+        except BaseException:
+            with suppress(Exception):  # then the end of the lease frees it
+                store.give_back(place)
+            raise
+
+
+def _check(study: "Study", ended: Evaluation, refused: int, terms: Terms) -> None:
+    """Raise StudyError if there is no hope that going on gives more. refused: candidates in a row, until now."""
+    if ended.state == "failed":
+        check_hopeful(study)
+        check_failures(study, terms.max_failed)
+    if refused:
+        check_possible(study)
+    if refused == REFUSED_IN_A_ROW:
+        raise StudyError(
+            f"the last {refused} proposals were refused, the last one because {ended.reason}: widen the space "
+            "or loosen the constraints, under another name; or pick from the front"
+        )
 
 
 def _wait_for_device(error: DeviceLost, times: int) -> None:
@@ -105,113 +188,37 @@ def _wait_for_device(error: DeviceLost, times: int) -> None:
     time.sleep(FIRST_WAIT * 2 ** (times - 1))
 
 
-def try_candidate(
-    study: "Study",
-    place: int,
-    trial: OptunaTrial,
-    candidate: Candidate,
-    data: Data,
-    bench: StoreBench,
-    *,
-    watch: Watch | None = None,
-    on_epoch: Callable[[Epoch], None] = lambda _: None,
-) -> Evaluation:
-    """Evaluate the candidate, or take its results over from another study; keep them, and tell Optuna.
-
-    watch: who may stop it early.
-    """
-    store, names = study.store, measures(study, candidate, data)
-    known = store.same_elsewhere(place, names)
-    if known is not None and known.weights is not None and store.artifacts.has(known.weights):
-        _take_over(study, place, trial, known, names)
-    else:
-        _evaluate(study, place, trial, candidate, data, bench, names, watch, on_epoch)
-    ended = store.evaluation(place)
-    tell(study, trial, ended)
-    return ended
-
-
-def _take_over(study: "Study", place: int, trial: OptunaTrial, known: Evaluation, names: Sequence[str]) -> None:
-    """The results that another study has of the same candidate."""
-    assert known.weights is not None
-    study.store.finish(
-        place,
-        {name: (known.values[name], dict(known.details[name])) for name in names},
-        deployed=known.deployed,
-        seconds=0.0,
-        weights=known.weights,
-        quantized=known.quantized,
-        reused=known.id,
-    )
-    trial.set_user_attr("reused_from", f"evaluation {known.id} of the store")
-
-
-def _evaluate(
-    study: "Study",
-    place: int,
-    trial: OptunaTrial,
-    candidate: Candidate,
-    data: Data,
-    bench: StoreBench,
-    names: Sequence[str],
-    watch: Watch | None,
-    on_epoch: Callable[[Epoch], None],
-) -> None:
-    """Train and measure a candidate, and keep what came of it: results, or why there are none."""
-    store, definition = study.store, study.definition
-    taught = teacher_of(study, data) if candidate.training.taught else None
-    if taught is not None:
-        trial.set_user_attr("teacher", taught[0])
-    began = time.perf_counter()
-
-    def keep(epoch: Epoch) -> str | None:
-        store.add_epoch(place, CurvePoint(epoch.phase, epoch.number, epoch.loss, epoch.score, epoch.seconds))
-        on_epoch(epoch)
-        return None if watch is None else watch.reason(epoch)
-
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM, by which a cluster ends a process, be an interruption as Ctrl-C is, unless the caller handles it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        result = evaluate(
-            candidate,
-            data,
-            names,
-            seed=definition.seed if candidate.seed is None else candidate.seed,
-            device=definition.device,
-            bench=bench,
-            constraints=definition.bounds,
-            teacher=None if taught is None else taught[1],
-            start=start_of(study, candidate),
-            on_early=(lambda _: None) if watch is None else watch.begin,
-            on_epoch=keep,
-        )
-    except Refused as end:
-        seconds = time.perf_counter() - began
-        store.refuse(place, _plain(end.known), kind=end.kind, reason=end.reason, seconds=seconds)
-    except Stopped as end:
-        store.stop(place, _plain(end.known), reason=end.reason, seconds=time.perf_counter() - began)
-    except CandidateFailed as end:
-        store.fail(place, kind=end.kind, reason=end.reason, seconds=time.perf_counter() - began)
-    else:
-        _keep(study, place, trial, result)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _keep(study: "Study", place: int, trial: OptunaTrial, result: Result) -> None:
-    """The network and what was measured of it, into the artifact folder and the store."""
-    made, artifacts = result.deployed, study.store.artifacts
-    study.store.finish(
-        place,
-        _plain(result.measured),
-        deployed=made.architecture,
-        seconds=result.seconds,
-        weights=artifacts.save_weights(trial, made.architecture, made.network.state_dict()),
-        quantized=None if made.quantized is None else artifacts.save(trial, INT8, made.quantized.model),
-    )
-    trial.set_user_attr("network", str(made.architecture))
+@contextmanager
+def following() -> Iterator[None]:
+    """End as by SIGTERM when the search that started this worker is gone, so that the same command starts no more."""
+    parent, over = os.environ.pop(PARENT, None), threading.Event()
 
+    def watch() -> None:
+        while not over.wait(1.0):
+            if os.getppid() != int(parent or 0):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
-def measures(study: "Study", candidate: Candidate, data: Data) -> tuple[str, ...]:
-    """What is measured of a candidate: the metrics of the data, the costs of any, and the study's objectives."""
-    sparse = ("nonzero_parameters",) if candidate.compression.sparse else ()
-    return tuple(dict.fromkeys((*default_metrics(data), *ALWAYS, *sparse, *study.definition.measures)))
+    if parent is not None:
+        threading.Thread(target=watch, name="paretonas-parent", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def check_code(space: Space) -> None:
@@ -226,7 +233,3 @@ def check_code(space: Space) -> None:
     except Exception as error:
         text = str(error).strip().split("\n")[0]
         raise StudyError(f"{name} cannot be imported: {type(error).__name__}: {text}: mend it") from error
-
-
-def _plain(measured: Mapping[str, Measurement]) -> dict[str, tuple[float, dict[str, object]]]:
-    return {name: (measurement.value, measurement.detail) for name, measurement in measured.items()}

@@ -1,23 +1,39 @@
-"""Several worker processes on this machine."""
+"""Several workers, on this machine or on a cluster: started, replaced when they die, interrupted."""
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
-from .. import own
-from ..errors import StudyError
-from .recovery import recover
-from .worker import Budget, Lost
+from ..errors import StudyError, UsageError, one_of
+from .leases import Lease
+from .places import PLACES, SAID, Place, Where, Worker, is_over, on_this_machine
+from .recovery import clean_up, has_left
+from .worker import Budget, Terms, check_positive
 
 if TYPE_CHECKING:
     from .study import Study
 
 TICK = 0.5  # seconds between looks at the store
+DEATHS = 4  # in a row for each worker, without a trial that ended meanwhile: one more than a candidate is tried
+
+
+def where_of(device: str, on: str, gpus_per_worker: float | None, ray_address: str | None) -> Where:
+    """The place that is asked for. UsageError for what does not go together."""
+    one_of("place of workers", on, PLACES)
+    if on == "local":
+        if gpus_per_worker is not None or ray_address is not None:
+            raise UsageError("gpus_per_worker and ray_address are for workers on a cluster: ask for it with on='ray'")
+        return on_this_machine
+    check_positive({"gpus_per_worker": gpus_per_worker})
+    if gpus_per_worker is not None and device != "cuda":
+        raise UsageError(f"gpus_per_worker is for candidates that train on cuda, those of the study train on {device}")
+    if gpus_per_worker is not None and gpus_per_worker > 1 and gpus_per_worker % 1:
+        raise UsageError(f"a worker has a share of one GPU, or whole GPUs, {gpus_per_worker} were asked for")
+    from .cluster import on_ray
+
+    gpus = 0.0 if device != "cuda" else gpus_per_worker or 1.0
+    return partial(on_ray, gpus=gpus, address=ray_address)
 
 
 def run_workers(
@@ -26,57 +42,52 @@ def run_workers(
     budget: Budget,
     *,
     on_tick: Callable[[], None],
-    on_lost_device: Lost = "stop",
+    terms: Terms = Terms(),  # noqa: B008 - frozen
+    where: Where = on_this_machine,
 ) -> None:
     """Start ``count`` workers and wait for them; the store sees to it that together they keep to the budget.
 
-    They are processes of ``paretonas worker``, so a script needs no main guard. Ctrl-C is passed on to each once.
+    One that dies is replaced, as long as trials end meanwhile. Ctrl-C is passed on to each once.
     """
-    with tempfile.TemporaryFile() as log:
-        processes = [_start(study, budget, on_lost_device, log) for _ in range(count)]
+    with where(study, budget, terms) as place:
+        workers: list[Worker] = []
         try:
-            while any(process.poll() is None for process in processes):
-                time.sleep(TICK)
-                on_tick()
+            workers += [place.start() for _ in range(count)]
+            codes = _watch(study, budget, place, workers, on_tick)
         except BaseException:
-            for process in processes:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-            for process in processes:
-                process.wait()
+            _interrupt(workers)
             raise
-        if any(process.returncode for process in processes):
-            recover(study)
-            if not budget.is_spent(study):
-                log.seek(0)
-                lines = log.read().decode(errors="replace").strip().splitlines()
-                codes = ", ".join(str(process.returncode) for process in processes)
-                raise StudyError(f"workers ended early (exit {codes}): {lines[-1] if lines else 'they said nothing'}")
+        if has_left(study):  # by one that died last
+            with Lease(study, terms.lease) as lease:
+                clean_up(study, lease)
+        if any(codes) and not is_over(study, budget):
+            said = place.said() or "they said nothing"
+            raise StudyError(f"workers ended early (exit {', '.join(map(str, codes))}): {said}")
 
 
-def _start(study: "Study", budget: Budget, on_lost_device: Lost, log: BinaryIO) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "paretonas",
-        "worker",
-        "--study",
-        study.name,
-        "--trials",
-        str(budget.trials),
-        "--quiet",
-    ]
-    command += ["--artifacts", str(study.store.artifacts.folder), "--on-lost-device", on_lost_device]
-    if budget.epochs is not None:
-        command += ["--total-epochs", str(budget.epochs)]
-    if budget.deadline is not None:
-        command += ["--timeout", str(max(0.01, budget.deadline - time.monotonic()))]
-    environment = {
-        **os.environ,
-        "PARETONAS_STORAGE": study.store.url,  # not an argument: it may hold a password
-        own.VARIABLE: ",".join(sorted(own.trusted())),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the caller's own code is found where it found it
-    }
-    return subprocess.Popen(  # noqa: S603 - our own command
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-    )
+def _watch(
+    study: "Study", budget: Budget, place: Place, workers: list[Worker], on_tick: Callable[[], None]
+) -> list[int | None]:
+    """Replace those that die until all have ended; their exit codes."""
+    done = deaths = 0
+    while True:
+        if (now := study.store.finished(study.id)) > done:
+            done, deaths = now, 0
+        for index, worker in enumerate(workers):
+            died = worker.poll() not in (None, *SAID)
+            if died and deaths < DEATHS * len(workers) and not is_over(study, budget):
+                deaths += 1
+                workers[index] = place.start()
+        codes = [worker.poll() for worker in workers]
+        if None not in codes:
+            return codes
+        time.sleep(TICK)
+        on_tick()
+
+
+def _interrupt(workers: Sequence[Worker]) -> None:
+    """Pass Ctrl-C on, and wait until each has left what it has in hand."""
+    for worker in workers:
+        worker.interrupt()
+    while any(worker.poll() is None for worker in workers):
+        time.sleep(TICK / 10)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import optuna
 import pytest
 from optuna.trial import TrialState
+from simulated import Outcome, tried
 from torch import nn
 
 import paretonas as pn
@@ -317,6 +318,39 @@ def test_failures_of_several_kinds_do_not_stop_the_study(url: str) -> None:
     study = pn.create_study("s", space=space, objectives=COUNTED, storage=url, sampler="random")
     study.optimize(12, show_progress=False)
     assert len(failed_trials(study)) == 12
+
+
+@pytest.mark.parametrize(("most", "ended", "failed"), [(0.5, 20, 14), (0.7, 21, 15)])
+def test_a_study_of_which_too_many_fail_stops(url: str, most: float, ended: int, failed: int) -> None:
+    """Of the newest 20 more than the share that is allowed; the same line tries one more, and stops again."""
+    space = pn.ModuleSpace(moody_factory, width=(1, 1000))
+    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url, sampler="random")
+    good: list[Outcome] = [{"accuracy": 0.5, "parameters": 1.0}]
+    outcomes = iter([*good * 6, *["crashed"] * 13])
+    tried(study, 19, lambda _: next(outcomes))
+    for more in range(2):
+        count = failed + more
+        said = rf"{count} of the newest 20 trials of 's' failed \({count} crashed; .*, more than {most:.0%}"
+        with pytest.raises(StudyError, match=said):
+            study.optimize(40, show_progress=False, max_failed=most)
+        assert len(study.trials) == ended + more
+    study.optimize(23, show_progress=False, max_failed=1)
+    assert len(study.trials) == 23
+
+
+def test_a_candidate_has_its_time(url: str) -> None:
+    """Then it failed as ``timeout``, and the study goes on; the limit belongs to the study."""
+    training = pn.TrainingSpace(epochs=10_000, batch_size=16)
+    space = pn.MLPSpace(layers=1, widths=[4, 8], training=training)
+    study = pn.create_study("s", space=space, objectives=COUNTED, storage=url, trial_timeout=1.5)
+    study.optimize(2, show_progress=False)
+    assert len(failed_trials(study)) == 2
+    for trial in failed_trials(study):
+        assert trial.reason == "timeout: it was not ready after 1.5 seconds"
+        assert 1.5 <= (trial.evaluation.seconds or 0.0) < 60
+        assert_told_as_violated(study, trial)
+    with pytest.raises(StudyError, match=r"trial_timeout is 1.5 there and None here"):
+        pn.create_study("s", space=space, objectives=COUNTED, storage=url)
 
 
 @dataclass(frozen=True, kw_only=True)
