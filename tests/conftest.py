@@ -23,6 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the slow proofs in full, not in their short form")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, unless ``--long``, what only proves once more what other tests prove."""
+    if not config.getoption("--long"):
+        for item in items:
+            if "long" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="one more case of a proof; runs if --long is given"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def quiet() -> None:
     """Optuna says nothing, and torch takes one core: others need the rest."""

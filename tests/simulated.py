@@ -1,15 +1,14 @@
 """A study whose candidates are not trained: what comes of each is a formula. Everything else is the real thing."""
 
 import math
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import paretonas as pn
 from paretonas.objectives import macs
 from paretonas.search.data import data_of
+from paretonas.search.front import still_on_front
 from paretonas.search.proposals import propose
-from paretonas.search.recovery import me
 from paretonas.search.study import Study
 from paretonas.search.telling import tell
 from paretonas.spaces import Candidate
@@ -40,7 +39,7 @@ def tried(study: Study, trials: int, outcome: Callable[[Candidate], Outcome] = f
     """Propose, and keep what the formula says, until the study has so many trials."""
     spec, made = data_of(study.definition, "cpu").spec, []
     while len(study.store.finished_ids(study.id)) < trials:
-        place = study.store.take_place(study.id, trials, worker=me(), host=platform.node())
+        place = study.store.take_place(study.id, trials)
         assert place is not None
         trial, candidate = propose(study, place, spec)
         end(study, place, outcome(candidate))
@@ -51,7 +50,7 @@ def tried(study: Study, trials: int, outcome: Callable[[Candidate], Outcome] = f
 
 def begun(study: Study) -> Candidate:
     """Propose one that then runs, as of another worker."""
-    place = study.store.take_place(study.id, 10**6, worker=me(), host=platform.node())
+    place = study.store.take_place(study.id, 10**6)
     assert place is not None
     return propose(study, place, data_of(study.definition, "cpu").spec)[1]
 
@@ -66,7 +65,8 @@ def end(study: Study, place: int, outcome: Outcome, scores: Sequence[float] = ()
     else:
         measured: dict[str, tuple[float, Json]] = {name: (value, {}) for name, value in outcome.items()}
         deployed = store.evaluation(place).deployed
-        store.finish(place, measured, deployed=deployed, seconds=0.0, weights="none")
+        front = still_on_front(study.definition)
+        store.finish(place, measured, deployed=deployed, seconds=0.0, weights="none", front=front)
 
 
 def keys(candidates: Sequence[Candidate]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -63,16 +64,18 @@ def one_line(answer: subprocess.CompletedProcess[str], code: int) -> str:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_states_every_default(name: str, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """``--help`` explains each option and gives its default wherever it has one."""
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "700")
     answer = cli(*name.split(), "--help")
     assert answer.returncode == 0
     assert COMMANDS[name].help.split("\n")[0].rstrip(".") in answer.stdout
     for parameter in COMMANDS[name].params:
         assert parameter.help
         if parameter.param_type_name == "option":
-            [line] = [row for row in answer.stdout.splitlines() if row.strip("│ *").startswith(f"{parameter.opts[0]} ")]
+            [line] = [row for row in answer.stdout.splitlines() if re.match(rf"[│ *]*{parameter.opts[0]}[ ,]", row)]
             if parameter.default not in (None, False):
                 assert f"[default: {parameter.default}]" in line
+            for said in re.findall(r"\[default: [^\]]*\]", parameter.help):
+                assert said in line
 
 
 def test_help_lists_the_commands(cli: Cli) -> None:
@@ -80,7 +83,7 @@ def test_help_lists_the_commands(cli: Cli) -> None:
     answer = cli("--help")
     assert answer.returncode == 0
     assert all(name.split()[0] in answer.stdout for name in COMMANDS)
-    words = "run worker front pick export shrink grow train compress dashboard tasks"
+    words = "run worker front pick export dashboard status stop doctor shrink grow train compress tasks"
     assert {*words.split(), "space show"} == COMMANDS.keys()
 
 
@@ -475,7 +478,7 @@ def test_the_dashboard_serves_page_studies_and_weights(small: pn.Study, served: 
     knee = small.pick("knee")
     trial = small.optuna.get_trials()[knee.number]
     weights = get(served, f"/artifacts/{summary['study_id']}/{trial._trial_id}/{knee.evaluation.weights}")
-    assert weights == (small.store.artifacts.folder / str(knee.evaluation.weights)).read_bytes()
+    assert weights == (Path(small.store.artifacts.where) / str(knee.evaluation.weights)).read_bytes()
 
 
 def test_ctrl_c_ends_the_dashboard(served: Served) -> None:

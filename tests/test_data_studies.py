@@ -74,9 +74,9 @@ def test_two_tasks_have_a_metric_each(both: pn.Study) -> None:
     assert {trial.state for trial in both.trials} == {"complete"}
     for trial in both.trials:
         assert list(trial.values) == ["digit.accuracy", "parity.accuracy", "parameters", "macs", "latency_ms"]
-        assert trial.values["parity.accuracy"] > 0.5
         assert trial.learning_curve[-1].score == trial.values["digit.accuracy"]
         assert {head.name for head in trial.architecture.heads} == {"digit", "parity"}
+    assert max(trial.values["parity.accuracy"] for trial in both.trials) > 0.6
     for name in ("digit.accuracy", "parity.accuracy"):
         assert max(t.values[name] for t in both.trials) == max(t.values[name] for t in both.pareto_front)
 

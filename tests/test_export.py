@@ -185,8 +185,8 @@ def test_an_export_without_weights_writes_nothing(url: str, tmp_path: Path) -> N
     folder = tmp_path / "out"
     study.trials[0].export(folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (study.store.artifacts.folder / str(study.trials[0].evaluation.weights)).unlink()
-    with pytest.raises(ParetonasError, match="cannot be read"):
+    (Path(study.store.artifacts.where) / str(study.trials[0].evaluation.weights)).unlink()
+    with pytest.raises(ParetonasError, match=r"is not in .*bring it back"):
         study.trials[0].export(folder, force=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

@@ -97,7 +97,7 @@ def test_own_objectives_are_checked() -> None:
     with pytest.raises(UsageError, match="needs a unit and a direction"):
         objective_of("own_objectives:NoUnit")
     assert NoUnit.__name__ == "NoUnit"
-    with pytest.raises(UntrustedCode, match="--trust own_objectives:OnBoard"):
+    with pytest.raises(UntrustedCode, match="--allow-code own_objectives:OnBoard"):
         objective_of("own_objectives:OnBoard,file=x")
 
 
@@ -116,9 +116,9 @@ def test_a_study_of_own_objectives(url: str, start: Callable[..., Popen[str]], m
     assert pn.create_study("own", space=SPACE, objectives=objectives, storage=url).definition == study.definition
     names = [name.split(",")[0] for name in (Worst().name, Layers().name, Energy(2.0).name)]
     refused = start("front", "--storage", url)
-    assert "allow it with --trust" in refused.communicate()[1]
+    assert "allow it with --allow-code" in refused.communicate()[1]
     assert refused.returncode == 2
-    trust = [part for name in names for part in ("--trust", name)]
+    trust = [part for name in names for part in ("--allow-code", name)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     shown = start("front", "--storage", url, *trust, "--json")
     out, err = shown.communicate()

@@ -132,7 +132,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 def test_code_is_run_only_where_it_is_trusted(module: Callable[[str, str], Any]) -> None:
     """A name alone runs nothing; the message says how to allow it."""
     made = module("my_nets", FACTORY)
-    with pytest.raises(UntrustedCode, match=r"my_nets:make_net is code .* allow it with --trust my_nets:make_net"):
+    with pytest.raises(UntrustedCode, match=r"my_nets:make_net is code .* allow it with --allow-code my_nets:make_net"):
         own.load("my_nets:make_net")
     own.trust(["my_nets:make_net"])
     assert own.load("my_nets:make_net") is made.make_net
@@ -409,8 +409,8 @@ assert [trial.state for trial in study.trials] == ["complete"] * 3
     again = ("pick", "best", "--storage", f"sqlite:///{tmp_path / 'nas.db'}")
     asked = cli(*again)
     assert asked.returncode == 2
-    assert "allow it with --trust my_nets:make_net" in asked.stderr
-    assert cli(*again, "--trust", "my_nets:make_net").returncode == 0
+    assert "allow it with --allow-code my_nets:make_net" in asked.stderr
+    assert cli(*again, "--allow-code", "my_nets:make_net").returncode == 0
 
 
 def test_a_factory_that_takes_any_name_is_asked_by_any(module: Callable[[str, str], Any]) -> None:

@@ -1,5 +1,6 @@
 """Candidates that the user puts in the queue."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from simulated import begun, keys, study_on, tried
 
 import paretonas as pn
 from paretonas.errors import UsageError
+from paretonas.search.leases import Lease, in_hand
 from paretonas.search.queue import enqueue, enqueued
-from paretonas.search.recovery import recover
+from paretonas.search.recovery import clean_up, take_up
 from paretonas.spaces import Candidate, Training
 
 SPACE = pn.ConvSpace(layers=(1, 3), widths=[4, 8, 16], pruning=(0.0, 0.5))
@@ -68,14 +70,35 @@ def test_what_cannot_be_tried_is_refused(tmp_path: Path, given: Any, message: st
     assert study.optuna.trials == []
 
 
-def test_an_interrupted_candidate_goes_back_to_the_queue(tmp_path: Path) -> None:
-    """With all that it was queued with, whether a candidate or genes."""
+def test_an_interrupted_proposal_goes_back_to_the_queue(tmp_path: Path) -> None:
+    """With all that it was queued with, whether a candidate or genes; what was drawn beside it is drawn again."""
     study = study_on(tmp_path, SPACE, sampler="ehvi")
     enqueue(study, NETWORK)
     enqueue(study, {"layers": 2})
-    first, second = begun(study), begun(study)  # and the process that tried them is gone
-    assert recover(study) == 2
-    again = tried(study, 2)
-    assert keys(again) == keys([first, second])
+    for _ in range(2):  # asked for, and the search that did so is gone
+        study.optuna.ask()
+    with Lease(study) as lease:
+        assert clean_up(study, lease) == 2
+        assert clean_up(study, lease) == 0
+    first, second = tried(study, 2)
+    assert first.architecture == NETWORK
+    assert sum(block.op == "conv" for block in second.architecture.blocks) == 2
     assert enqueued(study.optuna.trials[2]) == first  # type: ignore[arg-type]
     assert enqueued(study.optuna.trials[3]) is None  # type: ignore[arg-type]
+
+
+def test_a_begun_candidate_is_not_queued_anew(tmp_path: Path) -> None:
+    """It keeps its trial, whether it was queued or proposed, and the next worker has it in hand."""
+    study = study_on(tmp_path, SPACE, sampler="ehvi")
+    enqueue(study, NETWORK)
+    left = [begun(study), begun(study)]  # and the search that began them is gone
+    with Lease(study) as lease:
+        assert clean_up(study, lease) == 0
+        hands = []
+        with ExitStack() as working:
+            while (hand := take_up(study, lease)) is not None:
+                working.enter_context(in_hand(study.store, hand.place))
+                hands.append(hand)
+    assert keys([hand.candidate for hand in hands]) == keys(left)
+    assert [hand.trial.number for hand in hands] == [0, 1]
+    assert [trial.state for trial in study.optuna.trials] == [TrialState.RUNNING, TrialState.RUNNING]

@@ -51,7 +51,7 @@ def commands(text: str, cli: Cli) -> str:
 
 def test_every_block_is_run() -> None:
     """A new block in the README needs a test here."""
-    assert len(BLOCKS) == 16
+    assert len(BLOCKS) == 17
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,14 @@ def test_a_budget_of_epochs_and_a_network_of_the_readers_own(tmp_path: Path) -> 
     out = run([sys.executable, "-c", script], tmp_path)
     assert re.search(r"6\d epochs were trained", out)
     assert out.rstrip().endswith("True")
+
+
+def test_workers_are_watched_and_stopped(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands for several workers find eight networks, and nothing is wrong with the store."""
+    monkeypatch.chdir(tmp_path)
+    out = commands(block("sh", "paretonas status"), cli)
+    assert re.search(r"8 of 8", out)
+    assert out.rstrip().endswith("nothing is wrong")
 
 
 def test_a_found_network_is_shrunk_and_grown(

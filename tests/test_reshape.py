@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from optuna.trial import TrialState
 from torch import nn
 
 import paretonas as pn
 from paretonas.errors import StudyError, UsageError
-from paretonas.objectives import OnnxNetwork, parameters
+from paretonas.objectives import Epoch, OnnxNetwork, parameters
+from paretonas.search import teacher as teaching
 from paretonas.search.data import load_data
+from paretonas.search.study import Study
 from paretonas.spaces import Network
+from paretonas.storage import CurvePoint, Store
+from paretonas.storage.upkeep import files
 
 BRIEF = pn.TrainingSpace(epochs=2, finetune_epochs=1)
 SPACE = pn.ConvSpace(
@@ -193,7 +198,7 @@ def test_a_teacher_has_a_say(study: pn.Study, teacher: Any) -> None:
     first, second = (weights(one.trials[0]) for one in (alone, taught))
     assert any(not torch.equal(first[tensor], second[tensor]) for tensor in first)
     assert "teacher" in taught.optuna.trials[0].user_attrs
-    kept = list((study.store.artifacts.folder / "teachers").glob("*.safetensors"))
+    kept = [file for file in files(study.store) if file.name == "answers"]
     assert bool(kept) or not isinstance(teacher, str)
     again = pn.load_study(taught.name, storage=study.store.url)
     assert again.definition.teacher == taught.definition.teacher
@@ -224,6 +229,86 @@ def test_a_teacher_that_cannot_teach_is_refused(study: pn.Study, teacher: Any, s
     with pytest.raises((UsageError, StudyError), match=said):
         pn.create_study("refused", space=TAUGHT, storage=study.store.url, teacher=teacher)
     assert "refused" not in study.store.study_names()
+
+
+def after(epochs: int) -> Callable[[Epoch], None]:
+    """Interrupts once so many epochs were trained."""
+    seen: list[Epoch] = []
+
+    def interrupt(epoch: Epoch) -> None:
+        seen.append(epoch)
+        if len(seen) == epochs:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_who_is_interrupted_goes_on_with_its_teacher(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though another one is the best by then; and the first trial, which had none, has none when it goes on."""
+    space = replace(TAUGHT, widths=[4, 6, 8, 10], training=replace(TAUGHT.training, epochs=6))
+    studies = [
+        pn.create_study(name, space=space, objectives=OBJECTIVES, storage=url.replace("nas", name), teacher="best",
+                        sampler="random", stopping="none")
+        for name in ("alone", "disturbed")
+    ]  # fmt: skip
+    alone, disturbed = studies
+    alone.optimize(3, show_progress=False)
+    keep = Store.add_epoch
+    for number in (2, 9):  # epochs that are kept before the interruption: of the first trial, and of the second one
+        left = [number]
+
+        def interrupting(self: Store, evaluation: int, point: CurvePoint, left: list[int] = left) -> None:
+            keep(self, evaluation, point)
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Store, "add_epoch", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            disturbed.optimize(3, show_progress=False, checkpoint_every=1e-3)
+    monkeypatch.setattr(Store, "add_epoch", keep)
+    monkeypatch.setattr(teaching, "_kept", {})
+    disturbed.optimize(3, show_progress=False)
+    for one, other in zip(alone.trials, disturbed.trials, strict=True):
+        assert one.candidate == other.candidate
+        assert [one.values[name] for name in OBJECTIVES] == [other.values[name] for name in OBJECTIVES]
+        assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
+    teachers = [[trial.user_attrs.get("teacher", "nobody")[:8] for trial in one.optuna.trials] for one in studies]
+    assert teachers[0] == teachers[1]
+    assert teachers[0][0] == "nobody"
+
+
+def test_an_interrupted_change_is_gone_on_with(url: str) -> None:
+    """By the same call again, or by whoever searches next; it is one trial, and what it would have been."""
+    study = pn.create_study("one", space=SPACE, objectives=OBJECTIVES, storage=url)
+    study.optimize(1, show_progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        study.shrink(0, pruning=0.5, finetune_epochs=3, on_epoch=after(2))
+    assert [trial.number for trial in study.trials] == [0]
+    assert study.shrink(0, pruning=0.5, finetune_epochs=3).number == 1
+    with pytest.raises(KeyboardInterrupt):
+        study.train(0, seed=4, on_epoch=after(1))
+    study.optimize(1, show_progress=False)  # which has all that is asked for, but for what was begun
+    assert [trial.state for trial in study.trials] == ["complete"] * 3
+    assert study.store.held(study.id) == []
+    assert [len(study.pick(number).learning_curve) for number in (1, 3)] == [3, 2]
+    assert study.train(0, seed=4).number == 3
+    assert study.optuna.get_trials()[3].state is TrialState.COMPLETE
+
+
+def test_what_another_worker_trains_is_not_trained_here(url: str) -> None:
+    """The call says who does, and leaves nothing behind."""
+    study = pn.create_study("one", space=SPACE, objectives=OBJECTIVES, storage=url)
+    study.optimize(1, show_progress=False)
+    there = Study(Store(url, worker="elsewhere/1/2/3"), study.id, study.name, study.definition)
+    with pytest.raises(KeyboardInterrupt):
+        there.train(0, seed=4, on_epoch=after(1))
+    [held] = study.store.held(study.id)
+    there.store.enlist(study.id, 60)
+    assert there.store.take_up(held.evaluation, of="", died=False)
+    with pytest.raises(StudyError, match="trial 1 is the same, and is being trained by elsewhere/1/2/3: wait for it"):
+        study.train(0, seed=4)
+    assert [one.trial_number for one in study.store.held(study.id)] == [1]
 
 
 # The commands

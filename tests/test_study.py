@@ -4,7 +4,9 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +24,18 @@ from paretonas.objectives import Digits
 from paretonas.search.data import load_data
 from paretonas.search.definition import Definition
 from paretonas.search.evaluate import evaluate
-from paretonas.search.recovery import recover
+from paretonas.search.leases import Lease
+from paretonas.search.recovery import clean_up
 from paretonas.spaces import Candidate
 from paretonas.spaces.choices import Suggester
+from paretonas.storage import Store
 
 BRIEF = pn.TrainingSpace(epochs=1, finetune_epochs=1)
 SPACE = pn.MLPSpace(layers=(1, 3), widths=[4, 8, 16], training=BRIEF)
 COUNTED = ["accuracy", "parameters"]  # nothing that a clock says: two studies can be compared number by number
 
 
+NEW = ("trial_timeout", "keep", "repeat")  # fields of definitions from version 6 on
 Proposals = list[tuple[dict[str, Any], list[float] | None]]
 
 
@@ -103,6 +108,8 @@ def test_two_workers_together_do_exactly_what_was_asked(url: str) -> None:
         ({"n_trials": 0}, "n_trials must be above 0, 0 was given"),
         ({"n_trials": 1, "timeout": -1.0}, "timeout must be above 0, -1.0 was given"),
         ({"n_trials": 1, "workers": 0}, "workers must be above 0, 0 was given"),
+        ({"n_trials": 1, "lease": 0}, "lease must be above 0, 0 was given"),
+        ({"n_trials": 1, "max_failed": 2}, "max_failed is a share of the trials, from 0 to 1, 2 was given"),
     ],
 )
 def test_how_far_to_search_is_checked(small: pn.Study, asked: dict[str, Any], message: str) -> None:
@@ -260,6 +267,32 @@ def test_a_candidate_of_another_study_is_taken_over(url: str) -> None:
     assert {trial.evaluation.reused for trial in third.trials} == {None}
 
 
+def test_who_wants_the_noise_trains_again(url: str) -> None:
+    """A study that repeats takes nothing over, and claims nothing from others."""
+    for name, repeat in (("first", False), ("second", True)):
+        study = pn.create_study(name, space=SPACE, objectives=COUNTED, storage=url, sampler="random", repeat=repeat)
+        study.optimize(2, show_progress=False)
+    assert [trial.evaluation.reused for trial in study.trials] == [None, None]
+    assert all(trial.learning_curve for trial in study.trials)
+    assert [trial.values for trial in study.trials] == [
+        trial.values for trial in pn.load_study("first", storage=url).trials
+    ]
+
+
+def test_one_network_is_trained_once_at_a_time(url: str, start: Callable[..., subprocess.Popen[str]]) -> None:
+    """Of two studies on a store that propose the same at the same time one trains, the other waits and takes over."""
+    search = ("run", "--space", "mlp", "--objectives", "accuracy,parameters", "--sampler", "random", "--trials", "2",
+              "--epochs", "30", "--storage", url, "--quiet")  # fmt: skip
+    both = [start(*search, "--study", name) for name in ("one", "other")]
+    assert [process.communicate(timeout=300)[1] for process in both] == ["", ""]
+    trials = [trial for name in ("one", "other") for trial in pn.load_study(name, storage=url).trials]
+    assert len(trials) == 4
+    assert len({trial.candidate.key for trial in trials}) == 2
+    trained = [trial.candidate.key for trial in trials if trial.learning_curve]
+    assert len(trained) == len(set(trained)) == 2
+    assert sum(trial.evaluation.reused is not None for trial in trials) == 2
+
+
 def test_what_is_taken_over_can_be_loaded(url: str, tmp_path: Path) -> None:
     """A study with an artifact folder of its own never refers to weights that are not in it."""
     for name in ("first", "second"):
@@ -269,7 +302,9 @@ def test_what_is_taken_over_can_be_loaded(url: str, tmp_path: Path) -> None:
 
 
 def test_a_candidate_that_another_worker_has_in_hand_is_passed_over(tmp_path: Path) -> None:
-    """A proposal that another live worker is training fails as its duplicate, and the next one is another."""
+    """A proposal that another live worker is training fails as its duplicate, the next one is another, and what the
+    other one has in hand is waited for.
+    """
     alone, shared = (
         pn.create_study(
             "s", space=SPACE, objectives=COUNTED, storage=f"sqlite:///{tmp_path / name}.db", sampler="random"
@@ -278,16 +313,21 @@ def test_a_candidate_that_another_worker_has_in_hand_is_passed_over(tmp_path: Pa
     )
     alone.optimize(2, show_progress=False)
     other = psutil.Process(os.getppid())
-    place = shared.store.take_place(
-        shared.id, 3, worker=f"{platform.node()}/{other.pid}/{other.create_time():.2f}", host=platform.node()
-    )
+    theirs = Store(shared.store.url, worker=f"{platform.node()}/{other.pid}/{other.create_time():.2f}")
+    place = theirs.take_place(shared.id, 3)
     assert place is not None
     taken = shared.optuna.ask()
-    shared.store.begin(
-        place, alone.trials[1].candidate, trial=taken.number, task="digits", seed=0, threads=1, device="cpu"
-    )
-    shared.optimize(3, show_progress=False)
-    assert len(shared.trials) == 2
+    theirs.begin(place, alone.trials[1].candidate, trial=taken.number, task="digits", seed=0, threads=1, device="cpu")
+    with ThreadPoolExecutor(1) as pool:
+        searching = pool.submit(shared.optimize, 3, show_progress=False)
+        while len(shared.store.finished_ids(shared.id)) < 2:
+            assert not searching.done()
+            time.sleep(0.1)
+        time.sleep(2)
+        assert not searching.done()  # the third one may yet be its to finish
+        theirs.fail(place, kind="diverged", reason="as the test says", seconds=0.0)
+        searching.result(60)
+    assert len(shared.trials) == 3
     told = shared.optuna.get_trials()
     assert [trial.number for trial in told if trial.state is TrialState.RUNNING] == [taken.number]
     assert [trial.user_attrs["duplicate_of"] for trial in told if trial.state is TrialState.FAIL] == [taken.number]
@@ -328,16 +368,27 @@ def test_a_definition_is_plain_json() -> None:
 def test_a_definition_of_a_newer_release_is_refused() -> None:
     """Another version, missing parts and unknown parts are named."""
     data = Definition(SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu").to_json()
-    with pytest.raises(StudyError, match="version 5 or below is needed, this one has version 6"):
-        Definition.from_json({**data, "version": 6})
+    with pytest.raises(StudyError, match="version 6 or below is needed, this one has version 7"):
+        Definition.from_json({**data, "version": 7})
     with pytest.raises(StudyError, match="missing or unknown parts: rungs, seed"):
         Definition.from_json({**{name: part for name, part in data.items() if name != "seed"}, "rungs": 3})
+
+
+def test_a_definition_of_version_5_has_no_limit_and_keeps_all() -> None:
+    """What could not be chosen then is what it was."""
+    data = Definition(
+        SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu", trial_timeout=9.0, keep="none"
+    ).to_json()
+    kept = {name: part for name, part in data.items() if name not in ("trial_timeout", "keep", "repeat")}
+    earlier = Definition.from_json({**kept, "version": 5})
+    assert (earlier.trial_timeout, earlier.keep, earlier.repeat) == (None, "all", False)
+    assert Definition.from_json(data).trial_timeout == 9.0
 
 
 def test_a_definition_of_version_3_has_no_constraints_and_the_objectives_of_today() -> None:
     """What was ``onnx_latency_ms`` is a backend of the latency."""
     data = Definition(SPACE, Digits(), ("accuracy", "latency:onnxruntime"), "tpe", 0, 1, "cpu").to_json()
-    kept = {name: part for name, part in data.items() if name != "constraints"}
+    kept = {name: part for name, part in data.items() if name not in ("constraints", *NEW)}
     earlier = Definition.from_json({**kept, "objectives": ["accuracy", "onnx_latency_ms"], "version": 3})
     assert earlier.objectives == ("accuracy", "latency:onnxruntime")
     assert earlier.constraints == ()
@@ -348,7 +399,7 @@ def test_a_definition_of_version_2_has_no_teacher_and_its_rate_of_fine_tuning() 
     data = Definition(SPACE, Digits(), ("accuracy", "macs"), "tpe", 0, 1, "cpu").to_json()
     training = {name: part for name, part in data["space"]["training"].items() if name != "finetune_rate"}
     space = {**{name: part for name, part in data["space"].items() if name != "compression"}, "training": training}
-    kept = {name: part for name, part in data.items() if name not in ("teacher", "moves", "constraints")}
+    kept = {name: part for name, part in data.items() if name not in ("teacher", "moves", "constraints", *NEW)}
     earlier = Definition.from_json({**kept, "space": space, "version": 2})
     assert (earlier.teacher, earlier.moves) == ("", 0.0)
     assert earlier.space.training.finetune_rate == 0.3
@@ -398,6 +449,10 @@ def test_a_study_is_found_by_name(url: str) -> None:
         ({"seed": -1}, "seed"),
         ({"seed": 2**70}, "seed"),
         ({"seed": 0.5}, "seed"),
+        ({"trial_timeout": 0}, "trial_timeout is a number of seconds above 0, 0 was given"),
+        ({"trial_timeout": "1h"}, "trial_timeout is a number of seconds above 0, '1h' was given"),
+        ({"keep": "best"}, "unknown keep 'best': there is all, front, none"),
+        ({"repeat": 1}, "repeat is True or False, 1 was given"),
     ],
 )
 def test_a_malformed_study_is_refused_before_anything_is_made(
@@ -475,17 +530,21 @@ def test_a_device_that_is_not_there_leaves_nothing_running(url: str) -> None:
 
 
 def test_two_workers_can_clean_up_at_once(url: str) -> None:
-    """Trials that a dead worker left are put back also when two workers start in the same moment."""
+    """Proposals that an earlier search left are closed also when two workers start in the same moment."""
     study = pn.create_study("s", space=SPACE, objectives=COUNTED, storage=url)
     for _ in range(10):
         SPACE.suggest(study.optuna.ask(), pn.DataSpec((1, 8, 8), 10))
+
+    def cleaned() -> int:
+        opened = pn.load_study(storage=url)
+        with Lease(opened) as lease:
+            return clean_up(opened, lease)
+
     with ThreadPoolExecutor(2) as pool:
-        outcomes = [pool.submit(recover, pn.load_study(storage=url)) for _ in range(2)]
-        for outcome in outcomes:
-            outcome.result()
-    assert states(study) == {TrialState.FAIL, TrialState.WAITING}
-    waiting = [trial for trial in study.optuna.get_trials() if trial.state is TrialState.WAITING]
-    assert len(waiting) >= 10
+        outcomes = [pool.submit(cleaned) for _ in range(2)]
+        assert max(outcome.result() for outcome in outcomes) > 0
+    assert states(study) == {TrialState.FAIL}
+    assert all("interrupted" in trial.user_attrs for trial in study.optuna.get_trials())
 
 
 def test_the_callers_threads_are_left_as_they_were(url: str) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,26 @@ def test_a_file_says_all_that_a_script_can(tmp_path: Path) -> None:
     assert (read.artifacts, read.sampler, read.seed, read.threads) == ("weights", "random", 3, 2)
     assert (read.trials, read.timeout, read.workers) == (7, 90, 2)
     assert KINDS.keys() == StudyFile.__dataclass_fields__.keys()
+
+
+def test_upkeep_is_said_in_a_file_and_reaches_the_study(tmp_path: Path, url: str) -> None:
+    """What is part of the definition is; truth is written as in TOML, and no other value stands for it."""
+    text = f"storage = '{url}'\ntrial_timeout = 90\nkeep = 'front'\nrepeat = true\nmax_failed = 0.9\nlease = 20\n"
+    read = StudyFile.read(written(tmp_path, text))
+    assert (read.max_failed, read.lease, read.checkpoint_every) == (0.9, 20, 30)
+    definition = read.create().definition
+    assert (definition.trial_timeout, definition.keep, definition.repeat) == (90, "front", True)
+    for wrong in ("repeat = 1", "lease = true", "keep = true"):
+        with pytest.raises(UsageError, match=f"{wrong.split()[0]} of .* must be"):
+            StudyFile.read(written(tmp_path, wrong))
+
+
+def test_the_defaults_are_those_of_a_script() -> None:
+    """A field that is an argument of ``create_study`` or ``Study.optimize`` has its default there."""
+    arguments = {**signature(pn.create_study).parameters, **signature(pn.Study.optimize).parameters}
+    names = ("trial_timeout", "keep", "repeat", "max_failed", "lease", "checkpoint_every", "workers", "moves")
+    for name in names:
+        assert getattr(StudyFile(), name) == arguments[name].default
 
 
 def test_an_empty_file_is_the_default_job(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """What is known when a search begins: other studies on the store, and what ended, was stopped or runs in this one."""
 
-import platform
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from paretonas.search.data import data_of
 from paretonas.search.ehvi import ehvi_of
 from paretonas.search.knowledge import Knowledge
 from paretonas.search.proposals import begin, propose
-from paretonas.search.recovery import me
 from paretonas.search.study import Study
 from paretonas.search.telling import tell
 from paretonas.search.traits import traits
@@ -80,7 +78,7 @@ def test_code_that_may_not_run_here_is_left_out(tmp_path: Path) -> None:
     """An own module can be looked at; what cannot be read does not hide the others."""
     first = study_on(tmp_path, SPACE, name="first", sampler="random")
     tried(first, 2)
-    place = first.store.take_place(first.id, 10, worker=me(), host=platform.node())
+    place = first.store.take_place(first.id, 10)
     assert place is not None
     own = ModuleArchitecture((1, 8, 8), (), (pn.Head(10),), factory="not.there:net", arguments={"width": 8})
     trial = first.optuna.ask()
@@ -114,7 +112,7 @@ def test_the_end_of_what_was_stopped_is_foreseen(tmp_path: Path) -> None:
     study = study_on(tmp_path, SPACE, sampler="random")
     store, spec = study.store, data_of(study.definition, "cpu").spec
     for number in range(16):
-        place = store.take_place(study.id, 100, worker=me(), host=platform.node())
+        place = store.take_place(study.id, 100)
         assert place is not None
         trial, candidate = propose(study, place, spec)
         outcome = formula(candidate)
