@@ -181,6 +181,7 @@ def test_a_network_that_records_tell_to_be_too_slow_is_not_timed(url: str) -> No
         assert trial.values["latency_ms"] == pytest.approx(0.1 * len(trial.architecture.blocks), rel=0.3)
 
 
+@pytest.mark.long
 def test_workers_refuse_too(url: str) -> None:
     """Two processes bring the study to exactly what was asked, all feasible."""
     study = pn.create_study("s", space=SPACE, objectives=COUNTED, constraints=["parameters <= 1500"], storage=url)

@@ -118,6 +118,7 @@ def test_a_budget_of_epochs_is_spent_and_not_more_than_one_candidate_more(url: s
     assert len(study.trials) == trials + 1
 
 
+@pytest.mark.long
 def test_two_workers_share_the_budget(url: str) -> None:
     study = pn.create_study("s", space=SPACE, objectives=COUNTED, storage=url, sampler="random")
     study.optimize(n_epochs=24, workers=2, show_progress=False)

@@ -117,6 +117,7 @@ def assert_gone_on_with(study: pn.Study, interrupted: list[FrozenTrial]) -> None
         assert all(torch.equal(tensor, kept[name]) for name, tensor in again.deployed.network.state_dict().items())
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on(file: Path, search: tuple[str, ...], start: Start, cli: Cli) -> None:
     """After kill -9 in the middle of a trial, the same command goes on with it from its last checkpoint."""
     search = (*search, "--checkpoint-every", "0.01")
@@ -137,7 +138,7 @@ def test_a_killed_search_goes_on(file: Path, search: tuple[str, ...], start: Sta
     assert study.store.numbered(study.id, [killed[0].number])[killed[0].number].attempts == 2
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("by", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_an_interrupted_search_goes_on(
     file: Path, search: tuple[str, ...], start: Start, cli: Cli, by: signal.Signals
 ) -> None:

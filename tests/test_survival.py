@@ -163,6 +163,7 @@ def kill_at_random(command: tuple[str, ...], start: Start, kills: int, seed: int
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", [pytest.param("sqlite", marks=pytest.mark.long), "postgresql"], indirect=True)
 def test_kills_at_random_moments_lose_nothing(place: str, start: Start, request: pytest.FixtureRequest) -> None:
     """However often workers and the search are killed: exactly what was asked for, as if nothing had happened."""
     long = request.config.getoption("--long")
