@@ -1,6 +1,7 @@
 """Workers on a Ray cluster: a task each, which Ray places. The store does the co-ordination, as everywhere."""
 
 import contextlib
+import importlib
 import logging
 import os
 import platform
@@ -224,10 +225,9 @@ def _help(job: Job) -> None:
 
 def _ray() -> ModuleType:
     try:
-        import ray
+        return importlib.import_module("ray")
     except ImportError as error:
         raise UsageError("workers on a cluster need Ray: pip install 'paretonas[ray]'") from error
-    return ray
 
 
 @contextmanager
