@@ -58,8 +58,7 @@ class Definition:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        if type(self.seed) is not int or not 0 <= self.seed < 2**31:
-            raise UsageError(f"a seed is a whole number from 0 and below 2**31, {self.seed!r} was given")
+        check_seed(self.seed)
         check_sampler(self.sampler)
         one_of("stopping rule", self.stopping, STOPPINGS)
         one_of("keep", self.keep, KEEPS)
@@ -160,6 +159,12 @@ class Definition:
             raise StudyError(f"the study definition in the store has missing or unknown parts: {', '.join(wrong)}")
         rest |= {name: tuple(rest[name]) for name in ("objectives", "constraints")}
         return cls(**{**rest, "space": space_from_json(rest["space"]), "task": as_task(rest["task"])})
+
+
+def check_seed(seed: object) -> None:
+    """UsageError unless it is a whole number that torch and NumPy take."""
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        raise UsageError(f"a seed is a whole number from 0 and below 2**31, {seed!r} was given")
 
 
 def check_kinds(names: Sequence[str]) -> None:

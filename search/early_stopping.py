@@ -11,6 +11,7 @@ from ..storage import CurvePoint, Evaluation
 from .constraints import held
 from .forecast import Curve
 from .goals import Goal, goals_of
+from .reading import reading_of
 from .stopping import reason_to_stop
 
 if TYPE_CHECKING:
@@ -23,37 +24,28 @@ class EarlyStopping:
     def __init__(self, study: "Study") -> None:
         self._study = study
         self.goals = goals_of(study.definition.resolved_objectives)
-        self._ended: dict[int, tuple[Evaluation, Curve]] = {}
-        self._read_to = self._ended_to = 0  # ids: up to the first one all is read, up to the second one all has ended
+        self._reading, self._taken = reading_of(study), 0
+        self._ended: list[tuple[Evaluation, Curve]] = []
 
     def watch(self, candidate: Candidate) -> "Watch":
         """Who decides about one candidate, by what has ended until now."""
         self._read()
-        ended = sorted(self._ended.values(), key=lambda one: one[0].trial_number)
+        ended = sorted(self._ended, key=lambda one: one[0].trial_number)
         others = [_alike(evaluation, curve, candidate) for evaluation, curve in ended]
         best = [evaluation for evaluation, curve in ended if curve.finished]
         return Watch(self._study.definition.stopping, self.goals, candidate.epochs, others, best)
 
     def _read(self) -> None:
-        store, bounds = self._study.store, self._study.definition.bounds
-        unended = [one.evaluation for one in store.held(self._study.id)]  # asked before the states are
-        states = store.states(self._study.id, after=self._read_to)
-        ended_to = min((*unended, max(states, default=self._ended_to) + 1)) - 1
-        # Seen twice before it is relied on: a place may be taken between the two questions
-        self._read_to, self._ended_to = min(self._ended_to, ended_to), ended_to
-        new = [
-            identity
-            for identity, state in states.items()
-            if state in ("complete", "stopped") and identity not in self._ended
-        ]
-        curves = store.curves(new)
-        for evaluation in store.read(new):
+        self._reading.refresh()
+        new = self._reading.ended[self._taken :]
+        self._taken += len(new)
+        for evaluation, points in new:
             complete = evaluation.state == "complete"
-            if not complete or held(bounds, evaluation.values):
-                scores = tuple(point.score for point in curves.get(evaluation.id, ()))
+            if (complete and held(self._study.definition.bounds, evaluation.values)) or evaluation.state == "stopped":
+                scores = tuple(point.score for point in points)
                 known = evaluation.values if complete else _costs(evaluation.values, self.goals)
                 curve = Curve(scores, evaluation.candidate.epochs, known, finished=complete)
-                self._ended[evaluation.id] = evaluation, curve
+                self._ended.append((evaluation, curve))
 
 
 @dataclass

@@ -8,11 +8,10 @@ from ..storage.upkeep import pupils, weighty
 from .definition import BEST
 from .front import non_dominated
 from .remeasuring import NOISE
+from .teacher import ATTRIBUTE, NAME
 
 if TYPE_CHECKING:
     from .study import Study
-
-KEEPS = ("all", "front", "none")
 
 
 def let_go(study: "Study") -> None:
@@ -49,9 +48,8 @@ def _teacher(study: "Study", one: Held) -> int | None:
         return None
     storage, of = study.store.optuna, study.optuna._study_id  # noqa: SLF001 - Optuna has no public name for it
     trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(of, one.trial_number))
-    word, _, rest = str(trial.user_attrs.get("teacher", "")).partition(" ")
-    number = rest.partition(" ")[0]
-    return int(number) if word == "trial" and number.isdecimal() else None
+    named = NAME.match(str(trial.user_attrs.get(ATTRIBUTE, "")))
+    return None if named is None else int(named[1])
 
 
 def _nearly_on_front(study: "Study", ended: list[Evaluation]) -> set[int]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..objectives import Deployed, LatencyPredictor, Timed, objective_of
 from ..spaces import Candidate, ModuleArchitecture
-from ..storage import ENDED, CurvePoint, Evaluation
+from ..storage import CurvePoint, Evaluation
 from .bench import StoreBench
 from .constraints import held
 from .earlier import Earlier, earlier_fronts, earlier_studies
@@ -19,6 +19,7 @@ from .front import non_dominated
 from .gain import Seen
 from .genes import Genes
 from .goals import Goal, goals_of
+from .reading import reading_of
 from .static_costs import COUNTS, static_costs
 from .traits import traits
 
@@ -64,7 +65,6 @@ class Knowledge:
         self.earlier: list[Earlier] = []  # the fronts of those that searched the same
         self.learned = -1  # counts how often times were learned anew
         self._measures = tuple(objective_of(name) for name in study.definition.measures)
-        self._ended: dict[int, Known] = {}
         self._front: list[Known] = []
         self.proposed: dict[str, Genes] = {}  # here, by key
         self._genes: dict[int, Genes] = {}  # of other points of the front, by trial
@@ -72,7 +72,7 @@ class Knowledge:
         self._foreseen: dict[int, tuple[int, Mapping[str, tuple[float, float]]]] = {}
         self._predictors: dict[str, LatencyPredictor | None] = {}
         self._learned_from = 0
-        self._settled = 0  # all up to this id have ended
+        self._reading, self._taken = reading_of(study), 0
         self._refreshed = False
 
     @property
@@ -82,24 +82,16 @@ class Knowledge:
 
     def refresh(self) -> None:
         """Read what ended since the last time, and what runs now."""
-        store, study = self.study.store, self.study
-        unused = [identity for identity, _ in store.open_places(study.id)]
-        states = store.states(study.id, after=self._settled)
-        new = [identity for identity in states if identity not in self._ended]
-        found = store.read(new) if new else []
-        curves = store.curves(new) if new else {}
-        known = [self._known(one, curves.get(one.id, [])) for one in found]
-        ended = {one.evaluation.id: one for one in known if one.evaluation.state in ENDED}
-        self._ended |= ended
-        unsettled = [*unused, *(identity for identity in states if identity not in self._ended)]
-        self._settled = min(unsettled, default=max([self._settled + 1, *(i + 1 for i in states)])) - 1
-        self.running = sorted((one for one in known if one.evaluation.state == "running"), key=lambda one: one.number)
-        self.known = sorted(self._ended.values(), key=lambda one: one.number)
-        self._front = self._non_dominated([*self._front, *(one for one in ended.values() if one.finished)])
+        reading = self._reading
+        reading.refresh()
+        new = [self._known(*one) for one in reading.ended[self._taken :]]
+        self._taken += len(new)
+        self.running = sorted((self._known(*one) for one in reading.running), key=lambda one: one.number)
+        self.known = sorted([*self.known, *new], key=lambda one: one.number)
+        self._front = self._non_dominated([*self._front, *(one for one in new if one.finished)])
         if not self._refreshed:
-            first = min(states, default=None)
-            self.prior = earlier_studies(study, self.goals, before=first)
-            self.earlier = earlier_fronts(study, before=first)
+            self.prior = earlier_studies(self.study, self.goals, before=reading.first)
+            self.earlier = earlier_fronts(self.study, before=reading.first)
             self._refreshed = True
         timed = any(isinstance(measure, Timed) for measure in self._measures)
         if timed and (

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import StudyError, UsageError
+from ..errors import StudyError
 from ..objectives import Epoch, is_cost
 from ..spaces import Candidate, Compression
+from .definition import check_seed
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -27,8 +28,8 @@ def from_scratch(parent: "Trial", *, epochs: int | None = None, seed: int | None
     It has the trial's bits and training; its epochs are by default those of the trial at the root, because one that
     begins with trained weights has fewer. Zeros among the weights are not part of a network, so it is dense.
     """
-    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**31):
-        raise UsageError(f"a seed is a whole number from 0 and below 2**31, {seed!r} was given")
+    if seed is not None:
+        check_seed(seed)
     root = (parent, *ancestors(parent))[-1]
     recipe, training = parent.candidate.compression, parent.candidate.training
     usual = seed is None or seed == parent.study.definition.seed

@@ -12,6 +12,7 @@ from ..errors import BrokenCheckpoint, CandidateFailed, LeaseLost, Refused, Stop
 from ..objectives import Checkpoint, Data, Epoch, Measurement, default_metrics
 from ..spaces import Candidate
 from ..storage import CurvePoint, Evaluation
+from ..storage.artifact_store import INT8
 from .bench import StoreBench
 from .early_stopping import Watch
 from .evaluate import Result, evaluate
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from .study import Study
 
 ALWAYS = ("parameters", "macs")  # measured for every candidate, objectives or not, as are the data's own metrics
-INT8 = "net.int8.onnx"
 CHECKPOINT_EVERY = 30.0  # seconds
 SHARE = 0.05  # of the time, at most, goes into checkpoints
 TICK = 0.5  # seconds between looks at what another worker trains

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import optuna
@@ -99,12 +99,15 @@ def cli(
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command line in a process of its own; what still runs at the end of the test is killed."""
+    """Start a command line in a process of its own; what still runs at the end of the test is killed.
+
+    by: what starts it, in the place of ``python -m paretonas``.
+    """
     started: list[subprocess.Popen[str]] = []
 
-    def call(*arguments: str) -> subprocess.Popen[str]:
+    def call(*arguments: str, by: Sequence[str] = COMMAND) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+            [*by, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
         )
         started.append(process)
         return process

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -253,23 +253,15 @@ class Attempt:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def stand_in(tmp_path: Path, start: Start) -> Callable[..., subprocess.Popen[str]]:
     """Start a command line as if on another host, or with another clock."""
-    started: list[subprocess.Popen[str]] = []
 
     def call(changes: str, *command: str) -> subprocess.Popen[str]:
-        script = tmp_path / f"elsewhere{len(started)}.py"
+        script = tmp_path / "elsewhere.py"
         script.write_text(f"{changes}\nfrom paretonas.search.cli import main\nmain()\n")
-        process = subprocess.Popen(
-            [sys.executable, str(script), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        return process
+        return start(*command, by=[sys.executable, str(script)])
 
-    yield call
-    for process in started:
-        process.kill()
-        process.communicate()
+    return call
 
 
 ELSEWHERE = "import platform\nplatform.node = lambda: 'another-host'"
