@@ -10,8 +10,9 @@ from optuna.trial import TrialState
 from search_runs import OURS, optuna_study  # type: ignore[import-not-found]
 from search_table import Table  # type: ignore[import-not-found]
 
-from paretonas.search.forecast import Curve, forecast, guess
+from paretonas.search.forecast import Curve, forecast
 from paretonas.search.gain import Option, Seen, expected_gains
+from paretonas.search.running import guess
 
 MISSES = 20  # settings in a row that the table does not have, before a random row is taken
 OPTIONS = 500  # that ours looks at: as many as a study draws, half of them fresh, the others near the front

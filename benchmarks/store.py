@@ -184,6 +184,9 @@ def bookkeeping(url: str, trials: int, repeat: int) -> None:
         _count_on(store)
     store.enlist(found[0], 60)
     parts = Parts()
+    with parts.part("Optuna: ask, of a process that begins"):
+        trial = optunas.ask()
+    optunas.tell(trial, state=TrialState.FAIL)
     with parts.part("first look of a process at Optuna's trials"):
         optunas.get_trials(deepcopy=False)
     for number in range(repeat):

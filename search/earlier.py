@@ -1,6 +1,7 @@
 """What other studies on the store saw before this one began."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,11 @@ def earlier_fronts(study: "Study", *, before: int | None) -> list[Earlier]:
             continue
         ended = [one for one in other.trials if one.feasible and (before is None or one.evaluation.id < before)]
         front = [ended[i] for i in non_dominated([one.values for one in ended], theirs.resolved_objectives)]
-        genes = {one.number: one.params for one in other.optuna.get_trials(deepcopy=False)} if front else {}
+        trials = study.store.optuna.numbered(name, [one.number for one in front]) if front else {}
         free = all(getattr(theirs, name) == getattr(definition, name) for name in ("seed", "threads", "device"))
         for one in front:
-            if genes.get(one.number):
-                found[one.candidate.key] = Earlier(one.candidate.key, genes[one.number], free and not one.inherited)
+            if one.number in trials and (genes := trials[one.number].params):
+                found[one.candidate.key] = Earlier(one.candidate.key, genes, free and not one.inherited)
     return list(found.values())
 
 
@@ -86,10 +87,9 @@ def _seen(one: Evaluation, goals: Sequence[Goal], study: "Study") -> Seen | None
 
 def _readable(store: Store, identities: Sequence[int]) -> list[Evaluation]:
     """The evaluations, less those of code that this process may not run."""
-    try:
-        return store.read(identities)
-    except UsageError:
-        if len(identities) == 1:
-            return []
-        middle = len(identities) // 2
-        return _readable(store, identities[:middle]) + _readable(store, identities[middle:])
+    found = []
+    for one in store.read(identities):
+        with suppress(UsageError):
+            one.candidate  # noqa: B018 - read here, because what cannot be read is left out
+            found.append(one)
+    return found

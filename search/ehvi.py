@@ -7,14 +7,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spaces import Candidate, DataSpec
+from ..spaces import DataSpec
 from .constraints import violations
 from .gain import Option, expected_gains
 from .genes import Genes
 from .knowledge import Knowledge, knowledge_of
 from .pool import Drawn, Pool
 from .sampler import seed_of
-from .traits import traits
 
 if TYPE_CHECKING:
     from .study import Study
@@ -92,16 +91,6 @@ def gains_of(knowledge: Knowledge, options: Sequence[Option]) -> NDArray[np.floa
     """The expected gain of each option, as the study stands."""
     seed = seed_of(knowledge.study.definition.seed, len(knowledge.known))
     return expected_gains(knowledge.seen(), options, knowledge.goals, seed=seed, prior=knowledge.prior)
-
-
-def gains_of_candidates(study: "Study", candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-    """The expected gain of each candidate, such as a move of the front; 0 of those that were begun already."""
-    knowledge = knowledge_of(study)
-    knowledge.refresh()
-    options = [Option(traits(candidate), knowledge.costs(candidate)) for candidate in candidates]
-    gains = gains_of(knowledge, options)
-    gains[[candidate.key in knowledge.keys for candidate in candidates]] = 0.0
-    return gains
 
 
 def ehvi_of(study: "Study", spec: DataSpec) -> Ehvi:

@@ -7,7 +7,7 @@ extrapolate parametric curves, and Swersky et al. 2014, "Freeze-thaw Bayesian op
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, exp, isclose, isfinite, nan, pi, sqrt
+from math import ceil, exp, isfinite, nan, pi, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ SHOWN = 2  # what is looked at in a curve
 RECENT = 0.3  # of the epochs so far, whose mean is looked at
 HUBER = 2.0  # times the usual residual, beyond which one counts less
 CAUTION = 3.0  # by which the spread of few is widened
-ROUGH = 0.2  # of the deviation of what all reached, for one that runs while too few ended
 TINY = 1e-12
 
 
@@ -109,22 +108,6 @@ def forecast(
     prior: what was expected of it before training, if anything.
     """
     return {name: outlook.moments for name, outlook in outlooks(curve, others, goals, prior).items()}
-
-
-def guess(curve: Curve, others: Sequence[Curve], goals: Sequence[Goal]) -> dict[str, tuple[float, float]]:
-    """As ``forecast``, of one that still runs; where too few ended for it, what it has reached so far, roughly.
-
-    others: the curves of all that began. So workers that began together need not wait for four ends to learn from each
-    other. Only of a quality whose scores are its values, as those that finished show.
-    """
-    finished = [other for other in others if other.finished]
-    found = forecast(curve, finished, goals)
-    reached = [other.scores[-1] for other in others if other.scores]
-    first = next((goal.name for goal in goals if goal.quality), "")
-    alike = finished and all(one.scores and isclose(one.scores[-1], one.values[first]) for one in finished)
-    if found or not curve.scores or not alike or not np.isfinite(reached).all():
-        return found
-    return {first: (curve.scores[-1], ROUGH * float(np.std(reached)))}
 
 
 def outlooks(

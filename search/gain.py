@@ -4,21 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import moocore
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from .goals import Goal
+from .improvement import Losses, Worlds, improvement, worlds_of
 from .inputs import Features, Inputs, Matrix, encode
 from .surrogate import LEARN_FROM, Belief, believe, bend_of, chance, informative, not_hopeless
 
-POINTS = 512  # of the cost plane
 FEW = 3  # known qualities; with fewer the costs alone decide
 TRUST = 0.3  # in earlier studies: as if so much of the squared range had been seen to follow them
 UNLIKELY = 0.1  # to fail; what fails more probably than that comes last, so that no great hope leads there for ever
 DOOMED = 1e-9
-SURE = 1e-9  # a deviation below it is none
 
 
 @dataclass(frozen=True)
@@ -44,18 +41,6 @@ class Option:
     values: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Losses:
-    """Of seen ones, then of options: what is minimised (rows, goals), scaled, NaN where unknown, and its deviation.
-
-    What is known spans 0, the best, to 1, the worst. best: the least that there can be (goals,).
-    """
-
-    mean: Matrix
-    deviation: Matrix
-    best: Matrix
-
-
 def expected_gains(
     seen: Sequence[Seen],
     options: Sequence[Option],
@@ -66,8 +51,8 @@ def expected_gains(
 ) -> NDArray[np.float64]:
     """The expected gain in hypervolume of each option, times the probability that it does not fail: (options,), >= 0.
 
-    What is running counts as if it ended as expected. prior: what other studies saw, each with levels of its own.
-    In shares of the box of what is known, costs as logarithms.
+    What is running may end in several ways, over which the gain is averaged. prior: what other studies saw, each with
+    levels of its own. In shares of the box of what is known, costs as logarithms.
     """
     if not options:
         return np.zeros(0)
@@ -82,15 +67,16 @@ def expected_gains(
     trend = _trend(x, earlier, goals, main, seed) if earlier else None
     x = x.rows(slice(begun + len(options)))
     quality = [goal.quality for goal in goals]
-    filled, hope = _filled(x, losses, states, quality, main, trend, seed)
+    filled, worlds = _filled(x, losses, states, quality, main, trend, seed)
     new = slice(begun, None)
+    finished = whole.mean[: len(seen)][every == "finished"]
     fails = chance(x.rows(slice(begun)), states == "failed", x.rows(new), seed=seed)
     if trend is None and np.isfinite(losses.mean[:begun, main][states != "failed"]).sum() < FEW:
         gains = _spread(np.delete(filled.mean, main, axis=1), x, begun)
     else:
-        ended = np.concatenate([whole.mean[: len(seen)][every == "finished"], filled.mean[:begun][states == "running"]])
-        gains = _improvement(hope, _part(filled, new), ended, (every == "finished").sum(), main, seed)
-    gains[_beaten(losses.mean[new], whole.mean[: len(seen)][every == "finished"], main, losses.best[main])] = 0.0
+        running = filled.mean[:begun][states == "running"]
+        gains = improvement(worlds, _part(filled, new), finished, running, main, seed)
+    gains[_beaten(losses.mean[new], finished, main, losses.best[main])] = 0.0
     result: NDArray[np.float64] = np.maximum(gains, 0.0) * (1.0 - fails) * np.where(fails > UNLIKELY, DOOMED, 1.0)
     return result
 
@@ -186,29 +172,34 @@ def _filled(
     main: int,
     trend: Matrix | None,
     seed: int,
-) -> tuple[Losses, Belief]:
-    """Losses with what is believed where they are unknown, and what is believed of the options' main loss."""
-    begun, hope = len(states), None
+) -> tuple[Losses, Worlds]:
+    """Losses with what is believed where they are unknown, and what the main loss of options and running ones may be.
+
+    What was heard of a running one is a loss that is doubted; how it ends is open.
+    """
+    begun = len(states)
     mean, deviation = losses.mean.copy(), losses.deviation.copy()
     running = np.concatenate([states == "running", np.zeros(len(mean) - begun, dtype=bool)])
+    worlds = None
     for column in map(int, np.flatnonzero(np.isnan(mean).any(0))):
         loss, unknown = losses.mean[:, column], np.isnan(mean[:, column])
         unknown[:begun] &= (states != "failed") | (not quality[column])
+        if column == main:
+            unknown |= running
         known = np.flatnonzero((states != "failed") & np.isfinite(loss[:begun]))
         y = not_hopeless(loss[known]) if quality[column] else loss[known]
         bend = bend_of(y if quality[column] else y[:0])
         doubt, y = losses.deviation[known, column] * bend.slope(y), bend.bent(y)
         base = np.zeros(len(loss)) if trend is None or column != main else _fitted(trend, known, y)
-        belief = believe(
-            x.rows(known), y - base[known], x.rows(unknown), doubt=doubt, seed=seed, pending=running[unknown]
-        )
+        pending = running[unknown] if column == main else None
+        belief = believe(x.rows(known), y - base[known], x.rows(unknown), doubt=doubt, seed=seed, pending=pending)
         belief = bend.straight(Belief(belief.mean + base[unknown], belief.deviation))
         mean[unknown, column] = belief.mean.mean(0)
         deviation[unknown, column] = np.sqrt((belief.deviation**2).mean(0) + belief.mean.var(0))
         if column == main and unknown[begun:].all():
-            options = len(loss) - begun
-            hope = Belief(belief.mean[:, -options:], belief.deviation[:, -options:])
-    return Losses(mean, deviation, losses.best), hope or Belief(mean[None, begun:, main], deviation[None, begun:, main])
+            worlds = worlds_of(belief, running[unknown], np.flatnonzero(unknown) >= begun)
+    known_all = Belief(mean[None, :, main], deviation[None, :, main])
+    return Losses(mean, deviation, losses.best), worlds or worlds_of(known_all, running, np.arange(len(mean)) >= begun)
 
 
 def _fitted(trend: Matrix, known: NDArray[np.intp], y: Matrix) -> Matrix:
@@ -221,67 +212,10 @@ def _fitted(trend: Matrix, known: NDArray[np.intp], y: Matrix) -> Matrix:
     return fitted
 
 
-def _improvement(
-    hope: Belief, options: Losses, reached: Matrix, finished: int, main: int, seed: int
-) -> NDArray[np.float64]:
-    """Expected improvement of the main loss over the level reached at each point of the plane, where it counts.
-
-    options: their other losses, which have to be within the point. reached: losses of so many that finished, then of
-    those that run.
-    """
-    worst = reached[:finished, main].max() if finished else 1.0
-    reached = reached[moocore.is_nondominated(reached)] if len(reached) else reached
-    points = _points(POINTS, reached.shape[1] - 1, seed)
-    dominated = (np.delete(reached, main, axis=1)[:, None] <= points).all(-1)
-    levels, which = np.unique(
-        np.where(dominated, reached[:, main, None], worst).min(0, initial=worst), return_inverse=True
-    )
-    order = np.argsort(which, kind="stable")
-    within = _within(options, points[order], main)
-    shares = np.add.reduceat(within, np.searchsorted(which[order], np.arange(len(levels))), axis=1) / len(points)
-    least = np.unique(np.minimum(levels, options.best[main]))  # one level, as long as none is better than the best
-    gains = np.zeros(len(within))
-    for mean, deviation in zip(hope.mean, hope.deviation, strict=True):
-        beyond = _below(least, mean, deviation)[:, np.searchsorted(least, np.minimum(levels, options.best[main]))]
-        gains += (shares * (_below(levels, mean, deviation) - beyond)).sum(1)
-    return gains / len(hope.mean)
-
-
-def _within(options: Losses, points: Matrix, main: int) -> Matrix:
-    """How probably each option's other losses are within each point: (options, points)."""
-    within = np.ones((len(options.mean), len(points)))
-    for point, column in zip(points.T, np.delete(np.arange(options.mean.shape[1]), main), strict=True):
-        loss, spread = options.mean[:, column, None], options.deviation[:, column]
-        sure = spread < SURE
-        if sure.all():
-            within *= point >= loss
-        else:
-            within *= np.where(sure[:, None], point >= loss, ndtr((point - loss) / np.maximum(spread, SURE)[:, None]))
-    return within
-
-
-def _below(levels: Matrix, mean: Matrix, deviation: Matrix) -> Matrix:
-    """E[max(0, level - L)] of normal L: (options, levels) (Jones 1998, equation 15); 0 for a level of -inf."""
-    deviation = np.maximum(deviation, SURE)[:, None]
-    z = np.maximum((levels - mean[:, None]) / deviation, -40.0)
-    expected: Matrix = deviation * (z * ndtr(z) + np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi))
-    return expected
-
-
-def _points(count: int, dimensions: int, seed: int) -> Matrix:
-    """Points spread evenly over the unit cube (Roberts 2018, R sequence), shifted by the seed."""
-    golden = 2.0
-    for _ in range(60):
-        golden = (1 + golden) ** (1 / (dimensions + 1))
-    shift = np.random.default_rng(seed).random(dimensions)
-    points: Matrix = (shift + np.arange(count)[:, None] * golden ** -np.arange(1.0, dimensions + 1)) % 1.0
-    return points
-
-
 def _spread(others: Matrix, x: Inputs, begun: int) -> NDArray[np.float64]:
-    """How far each option's other losses, and a little its features, are from those begun; without any, how central."""
+    """How far each option's other losses and its features are from those begun; without any, how central it is."""
     places = np.nan_to_num(others, nan=0.5, posinf=1.0, neginf=0.0)
-    places = np.concatenate([places, 0.1 * x.columns / max(1.0, np.sqrt(x.columns.shape[1]))], axis=1)
+    places = np.concatenate([places, x.columns / max(1.0, np.sqrt(x.columns.shape[1]))], axis=1)
     taken, free = places[:begun], places[begun:]
     if not begun:
         return np.asarray(1 / (1 + np.linalg.norm(free - np.median(free, axis=0), axis=1)))

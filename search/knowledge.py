@@ -14,12 +14,13 @@ from ..storage import CurvePoint, Evaluation
 from .bench import StoreBench
 from .constraints import held
 from .earlier import Earlier, earlier_fronts, earlier_studies
-from .forecast import Curve, forecast, guess
+from .forecast import Curve, forecast
 from .front import non_dominated
 from .gain import Seen
 from .genes import Genes
 from .goals import Goal, goals_of
 from .reading import reading_of
+from .running import guess
 from .static_costs import COUNTS, static_costs
 from .traits import traits
 
@@ -117,8 +118,9 @@ class Knowledge:
         if one.key in self.proposed:
             return self.proposed[one.key]
         if one.number not in self._genes:
-            trials = {trial.number: trial.params for trial in self.study.optuna.get_trials(deepcopy=False)}
-            self._genes |= {point.number: trials.get(point.number, {}) for point in self._front}
+            front = [point.number for point in self._front]
+            trials = self.study.store.optuna.numbered(self.study.name, front)
+            self._genes |= {number: trials[number].params if number in trials else {} for number in front}
         return self._genes[one.number]
 
     def _non_dominated(self, points: list[Known]) -> list[Known]:
@@ -142,7 +144,7 @@ class Knowledge:
         values = one.values if finished or one.state == "refused" else self._costs_of(one)
         curve = Curve(tuple(point.score for point in points), one.candidate.epochs, values, finished)
         bounds = self.study.definition.bounds
-        return Known(one, one.candidate.key, traits(one.candidate), curve, held(bounds, one.values))
+        return Known(one, one.key, traits(one.candidate), curve, held(bounds, one.values))
 
     def _costs_of(self, one: Evaluation) -> dict[str, float]:
         """What is known for sure of one that did not finish: no quality, which is as it was when it ended."""

@@ -67,8 +67,8 @@ def _by_number(study: "Study", number: int) -> "Trial":
         if trial.state != "complete":
             raise StudyError(f"trial {number} cannot be picked: {trial.reason}")
         return trial
-    duplicates = {t.number: t.user_attrs.get("duplicate_of") for t in study.optuna.get_trials(deepcopy=False)}
-    if (original := duplicates.get(number)) is not None:
+    told = study.store.optuna.numbered(study.name, [number]).get(number)
+    if told is not None and (original := told.user_attrs.get("duplicate_of")) is not None:
         raise StudyError(f"trial {number} proposed the same network as trial {original}: pick {original}")
     there = ", ".join(str(trial.number) for trial in study.pareto_front) or "empty"
     raise StudyError(f"no finished trial {number} is in the study {study.name!r}: its front is {there}")

@@ -1,13 +1,15 @@
 """Asking for candidates until one is new."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
-from ..errors import CandidateFailed, SpaceExhausted, StudyError
+from ..errors import CandidateFailed, LeaseLost, SpaceExhausted, StudyError
 from ..spaces import Candidate, DataSpec
 from ..storage import ENDED, Evaluation
 from .evaluate import failures
@@ -16,7 +18,7 @@ from .queue import enqueued
 from .recovery import put_back, take_up
 from .reshape import change_of_the_front
 from .sampler import ALL_KNOWN, SeededSampler
-from .telling import check_hopeful, close, note, tell, tell_failed
+from .telling import check_hopeful, close, note, tell, tell_failed, together
 from .trying import InHand
 
 if TYPE_CHECKING:
@@ -96,11 +98,12 @@ def one_candidate(study: "Study", candidate: Candidate, lease: Lease) -> InHand 
 
 def answer(study: "Study", trial: OptunaTrial, known: Evaluation) -> None:
     """Tell Optuna what is known of a proposal that was made before; nothing of one that has not ended."""
-    note(trial, "duplicate_of", known.trial_number)
-    if known.state in ENDED:
-        tell(study, trial, known)
-    else:
-        close(study, trial, TrialState.FAIL)
+    with together(study, trial):
+        note(trial, "duplicate_of", known.trial_number)
+        if known.state in ENDED:
+            tell(study, trial, known)
+        else:
+            close(study, trial, TrialState.FAIL)
 
 
 def begin(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate) -> Candidate | Evaluation:
@@ -108,9 +111,7 @@ def begin(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate) 
     definition = study.definition
     with failures():
         network, _ = str(candidate.deployed), candidate.key  # what cannot be said or written is its own fault too
-    trial.set_user_attr("network", network)
-    if candidate.start is not None:
-        trial.set_user_attr("start", candidate.start.to_json())
+    _write(study, trial, {"network": network, **({"start": start.to_json()} if (start := candidate.start) else {})})
     known = study.store.begin(
         place,
         candidate,
@@ -121,3 +122,15 @@ def begin(study: "Study", place: int, trial: OptunaTrial, candidate: Candidate) 
         device=definition.device,
     )
     return candidate if known is None else known
+
+
+def _write(study: "Study", trial: OptunaTrial, attributes: Mapping[str, object]) -> None:
+    """Have all that a proposal is made of in the database. LeaseLost if another worker closed it."""
+    try:
+        with study.store.optuna.together(trial._trial_id):  # noqa: SLF001 - Optuna has no public name for it
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+    except UpdateFinishedTrialError as error:
+        raise LeaseLost(
+            f"the proposal {trial.number} of {study.name!r} was taken for left behind and closed: another one is made"
+        ) from error

@@ -123,7 +123,7 @@ def _heads(heads: Sequence[Any]) -> tuple[tuple[str, int], ...]:
 def _number_of(study: "Study", candidate: Candidate) -> int | None:
     """The trial that has this candidate, or waits to try it."""
     for evaluation in study.store.evaluations(study.id):
-        if evaluation.candidate.key == candidate.key:
+        if evaluation.key == candidate.key:
             return evaluation.trial_number
     for trial in study.optuna.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         data = trial.user_attrs.get(ENQUEUED)

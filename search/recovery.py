@@ -14,13 +14,13 @@ from ..storage.upkeep import end_workers
 from .leases import Lease
 from .queue import requeue
 from .sampler import INTERRUPTED
-from .telling import close, note, tell, tell_failed
+from .telling import close, note, tell, tell_failed, together
 from .trying import InHand
 
 if TYPE_CHECKING:
     from .study import Study
 
-MOST_ATTEMPTS = 3  # workers that die of one candidate
+MOST_ATTEMPTS = 3  # workers that die of one candidate, none of which came further than the one before
 DIED = "died"  # user attribute of a trial whose worker died while it proposed it
 
 
@@ -97,9 +97,10 @@ def left_open(study: "Study", lease: Lease) -> list[tuple[FrozenTrial, Evaluatio
 
 def put_back(study: "Study", trial: OptunaTrial) -> None:
     """Close a proposal that was interrupted, so that its place is proposed for again; what was queued is queued."""
-    note(trial, INTERRUPTED, "while it was proposed; its place is proposed for again")
-    close(study, trial, TrialState.FAIL)
-    requeue(study, trial)
+    with together(study, trial):
+        note(trial, INTERRUPTED, "while it was proposed; its place is proposed for again")
+        if close(study, trial, TrialState.FAIL):
+            requeue(study, trial)
 
 
 def _close_proposal(study: "Study", trial: OptunaTrial, frozen: FrozenTrial, *, died: bool) -> None:
@@ -119,6 +120,7 @@ def opened(study: "Study", number: int) -> OptunaTrial:
     """Optuna's trial of a number, to be gone on with. Nothing more is proposed for it."""
     study.optuna.sampler = RandomSampler()  # the next proposal brings its own
     identity = study.store.optuna.get_trial_id_from_study_id_trial_number(study.optuna._study_id, number)  # noqa: SLF001 - Optuna has no public name for it
+    study.store.optuna.take(identity)
     return OptunaTrial(study.optuna, identity)
 
 

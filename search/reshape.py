@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from optuna.trial import Trial as OptunaTrial
+from optuna.trial import TrialState
 from torch import nn
 
 from ..errors import CandidateFailed, StudyError, UsageError
@@ -109,7 +110,7 @@ def change_of_the_front(study: "Study", trial: OptunaTrial) -> Candidate | None:
     trains as long as fine-tuning takes. None for the other proposals, and where there is nothing to move.
     """
     definition, front = study.definition, study.pareto_front
-    interrupted = [other for other in study.optuna.get_trials(deepcopy=False) if other.number < trial.number]
+    interrupted = study.optuna.get_trials(deepcopy=False, states=(TrialState.FAIL, TrialState.RUNNING))
     draw = np.random.default_rng([definition.seed, place_of(trial.number, interrupted), 1])
     fixed = "fixed_params" in study.store.optuna.get_trial_system_attrs(trial._trial_id)  # noqa: SLF001 - no public name
     if fixed or draw.random() >= definition.moves or not front:

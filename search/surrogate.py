@@ -13,6 +13,7 @@ LEARN_FROM = 200  # rows; more would cost time and change little
 TUNED_ON = 80  # rows that choose the kernel
 KERNELS = 24  # tried in each of two rounds
 MIXED = 3  # kernels whose answers are mixed
+DRAWS = 4  # of what is awaited, for each of them; an even number
 JITTER = 1e-6
 USUAL = 0.3  # networks of usual residuals that stand beside those alike
 HAPPENS, BLUR = 0.3, 0.2  # a label above the first fails, give or take the second: at an edge, rather too soon
@@ -36,8 +37,10 @@ def believe(
 ) -> Belief:
     """What y will be at new, from y (rows,) at x, where a small y is good.
 
-    doubt: the deviation of each y, in its units. pending: those of new that will be known soon, so that what is near
-    them is less uncertain already.
+    doubt: the deviation of each y, in its units. pending: those of new that will be known soon: what they will be is
+    drawn from their joint distribution, DRAWS times for each kernel, and what each draw says of the others is a
+    component of its own (Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization", section 4). So
+    what is near them is less uncertain within a component, and no surer in the mixture.
 
     A Gaussian process with a Matern 5/2 kernel (Rasmussen and Williams 2006, chapter 2), a scale for each feature, and
     a linear part. Scales are drawn, twice, the second time near the likeliest, and the likeliest few are mixed: with
@@ -52,9 +55,12 @@ def believe(
     centre, width = y.mean(), y.std()
     z, noise = (y - centre) / width, (doubt / width) ** 2
     kernels = _likely(x, z, noise, random)
-    answers = [_answer(kernel, x, z, noise, new, pending) for kernel in kernels]
+    awaited = np.flatnonzero(pending) if pending is not None else np.zeros(0, dtype=np.intp)
+    draws = random.normal(size=(DRAWS // 2, len(awaited)))
+    draws = np.concatenate([draws, -draws]) if len(awaited) else np.zeros((1, 0))  # so that their mean is right
+    answers = [_answer(kernel, x, z, noise, new, awaited, draws) for kernel in kernels]
     means, deviations = zip(*answers, strict=True)
-    return Belief(np.stack(means) * width + centre, np.stack(deviations) * width)
+    return Belief(np.concatenate(means) * width + centre, np.concatenate(deviations) * width)
 
 
 @dataclass(frozen=True)
@@ -154,12 +160,12 @@ def _likelihood(kernels: Matrix, pairs: Pairs, z: Matrix, noise: Matrix) -> Matr
 
 
 def _answer(
-    kernel: Matrix, x: Inputs, z: Matrix, noise: Matrix, new: Inputs, pending: NDArray[np.bool_] | None
+    kernel: Matrix, x: Inputs, z: Matrix, noise: Matrix, new: Inputs, awaited: NDArray[np.intp], draws: Matrix
 ) -> tuple[Matrix, Matrix]:
-    """Mean and deviation at new (Rasmussen and Williams 2006, algorithm 2.1).
+    """Mean and deviation at new (Rasmussen and Williams 2006, algorithm 2.1), for each draw: (draws, options) both.
 
-    A departure: the deviation follows the residuals of what is alike, so that where all fail alike it is small although
-    it is large elsewhere. Measured in docs/log.md.
+    draws: (draws, awaited), standard normal. A departure: the deviation follows the residuals of what is alike, so that
+    where all fail alike it is small although it is large elsewhere. Measured in docs/log.md.
     """
     roots = np.exp(0.5 * kernel[:-2])[x.of]
     linear, own = np.exp(kernel[-2:])
@@ -172,22 +178,29 @@ def _answer(
     white, seen = seen[:, 0], seen[:, 1:]
     amplitude = (white @ white + 1) / (len(z) + 1)
     variance = 1 + linear * (b**2).sum(1) - np.einsum("ij,ij->j", seen, seen)
-    if pending is not None and pending.any():
-        variance -= _learnt(b, seen, pending, linear, own)
     mean = white @ seen
     residuals = z**2 @ like - 2 * mean * (z @ like) + mean**2 * like.sum(0)
     local = (np.maximum(residuals, 0.0) + USUAL) / (like.sum(0) + USUAL)
-    return mean, CAUTION * np.sqrt(amplitude * np.maximum(variance, JITTER) * local)
+    scale = CAUTION * np.sqrt(amplitude * local)
+    moves = _moves(b, seen, awaited, linear, own)
+    left = np.maximum(variance - (moves**2).sum(0), JITTER)
+    moved = draws @ moves
+    left[awaited] = 0.0
+    return mean + scale * moved, np.tile(scale * np.sqrt(left), (len(draws), 1))
 
 
-def _learnt(b: Matrix, seen: Matrix, pending: NDArray[np.bool_], linear: float, own: float) -> Matrix:
-    """The variance at b that is gone once the pending ones of b are known; it does not depend on what they will be."""
-    soon = b[pending]
-    gram = _covariance(soon, soon, linear)[0] - seen[:, pending].T @ seen[:, pending]
-    cross = _covariance(soon, b, linear)[0] - seen[:, pending].T @ seen
+def _moves(b: Matrix, seen: Matrix, awaited: NDArray[np.intp], linear: float, own: float) -> Matrix:
+    """By how much each standard normal number behind what is awaited moves the mean at b: (awaited, options).
+
+    Its squares are the variance that is gone once all are known. An awaited one moves by its noise too.
+    """
+    soon = b[awaited]
+    gram = _covariance(soon, soon, linear)[0] - seen[:, awaited].T @ seen[:, awaited]
+    cross = _covariance(soon, b, linear)[0] - seen[:, awaited].T @ seen
     lower = np.linalg.cholesky(gram + (own + JITTER) * np.eye(len(soon)))
-    gone: Matrix = (solve_triangular(lower, cross, lower=True, check_finite=False) ** 2).sum(0)
-    return gone
+    moves: Matrix = solve_triangular(lower, cross, lower=True, check_finite=False)
+    moves[:, awaited] = lower.T
+    return moves
 
 
 def _covariance(a: Matrix, b: Matrix, linear: float) -> tuple[Matrix, Matrix]:

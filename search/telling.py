@@ -2,8 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -23,23 +23,31 @@ IMPOSSIBLE_AFTER = 50  # candidates that were refused before one was not
 
 
 def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
-    """Tell Optuna how an evaluation ended.
+    """Tell Optuna how an evaluation ended, all in one transaction.
 
     What failed or was refused is a violated constraint, not an exception and not made-up values: that keeps it off the
     front and still teaches the sampler (Optuna counts neither FAIL nor a trial without constraints).
     """
     amounts = violations(study.definition.bounds, evaluation.values)
-    if evaluation.state == "complete":
-        constrain(study, trial, amounts)
-        close(study, trial, [evaluation.values[name] for name in study.definition.objectives])
-    elif evaluation.state == "refused":
-        note(trial, "refused", (evaluation.reason or "")[:2000])
-        constrain(study, trial, amounts if evaluation.kind == "infeasible" else {**amounts, "dominated": 1.0})
-        close(study, trial, TrialState.PRUNED)
-    elif evaluation.state == "stopped":
-        _tell_stopped(study, trial, evaluation, amounts)
-    else:
-        tell_failed(study, trial, CandidateFailed(evaluation.kind or "crashed", evaluation.reason or ""))
+    with together(study, trial):
+        if evaluation.state == "complete":
+            constrain(study, trial, amounts)
+            close(study, trial, [evaluation.values[name] for name in study.definition.objectives])
+        elif evaluation.state == "refused":
+            note(trial, "refused", (evaluation.reason or "")[:2000])
+            constrain(study, trial, amounts if evaluation.kind == "infeasible" else {**amounts, "dominated": 1.0})
+            close(study, trial, TrialState.PRUNED)
+        elif evaluation.state == "stopped":
+            _tell_stopped(study, trial, evaluation, amounts)
+        else:
+            tell_failed(study, trial, CandidateFailed(evaluation.kind or "crashed", evaluation.reason or ""))
+
+
+@contextmanager
+def together(study: "Study", trial: OptunaTrial) -> Iterator[None]:
+    """Write all that the block says of a trial in one transaction; one that another worker closed stays as it is."""
+    with suppress(UpdateFinishedTrialError), study.store.optuna.together(trial._trial_id):  # noqa: SLF001 - Optuna has no public name for it
+        yield
 
 
 def _tell_stopped(study: "Study", trial: OptunaTrial, evaluation: Evaluation, amounts: Mapping[str, float]) -> None:
@@ -56,9 +64,10 @@ def _tell_stopped(study: "Study", trial: OptunaTrial, evaluation: Evaluation, am
 
 def tell_failed(study: "Study", trial: OptunaTrial, failure: CandidateFailed) -> None:
     """Close a trial as infeasible, with its reason."""
-    note(trial, "failed", f"{failure.kind}: {failure.reason}"[:2000])
-    constrain(study, trial, {"failed": 1.0})
-    close(study, trial, TrialState.PRUNED)
+    with together(study, trial):
+        note(trial, "failed", f"{failure.kind}: {failure.reason}"[:2000])
+        constrain(study, trial, {"failed": 1.0})
+        close(study, trial, TrialState.PRUNED)
 
 
 def constrain(study: "Study", trial: OptunaTrial, amounts: Mapping[str, float]) -> None:
@@ -66,7 +75,7 @@ def constrain(study: "Study", trial: OptunaTrial, amounts: Mapping[str, float]) 
     storage, identity = study.store.optuna, trial._trial_id  # noqa: SLF001 - Optuna has no public name for it
     if not amounts or "constraints" in storage.get_trial_system_attrs(identity):
         return
-    told = trial.constraints  # by a worker that died at this point
+    told = trial.constraints  # by a worker of an earlier release, that died at this point
     with suppress(UpdateFinishedTrialError):
         for name in (name for name in amounts if name not in told):
             trial.set_constraint(name, amounts[name])
@@ -79,13 +88,18 @@ def note(trial: OptunaTrial, name: str, value: object) -> None:
         trial.set_user_attr(name, value)
 
 
-def close(study: "Study", trial: OptunaTrial, outcome: Sequence[float] | TrialState) -> None:
-    """End a trial with its values, or without; one that has ended stays as it is."""
-    with suppress(UpdateFinishedTrialError):
+def close(study: "Study", trial: OptunaTrial, outcome: Sequence[float] | TrialState) -> bool:
+    """End a trial with its values, or without; one that has ended stays as it is. Whether it was ended here."""
+    if study.store.optuna.get_trial(trial._trial_id).state.is_finished():  # noqa: SLF001 - Optuna has no public name for it
+        return False
+    try:
         if isinstance(outcome, TrialState):
             study.optuna.tell(trial, state=outcome, skip_if_finished=True)
         else:
             study.optuna.tell(trial, outcome, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        return False
+    return True
 
 
 def check_hopeful(study: "Study") -> None:
@@ -115,8 +129,7 @@ def check_failures(study: "Study", most: float) -> None:
 
     Asked after one has failed, as ``check_hopeful``. Until there are NEWEST trials, none is too many.
     """
-    store = study.store
-    newest = store.read(store.finished_ids(study.id)[-NEWEST:])
+    newest = study.store.newest_finished(study.id, NEWEST)
     failed = [evaluation for evaluation in newest if evaluation.state == "failed"]
     if len(newest) < NEWEST or len(failed) <= most * len(newest):
         return

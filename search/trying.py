@@ -65,7 +65,7 @@ def try_candidate(
     another worker has done that.
     """
     store, place, names = study.store, hand.place, measures(study, hand.candidate, data)
-    with in_hand(store, place), released(study, place):
+    with in_hand(store, place), released(study, hand):
         known = None if study.definition.repeat else _known_elsewhere(study, place, names, lease)
         if known is not None:
             _take_over(study, hand, known, names)
@@ -80,15 +80,15 @@ def try_candidate(
 
 
 @contextmanager
-def released(study: "Study", place: int) -> Iterator[None]:
+def released(study: "Study", hand: InHand) -> Iterator[None]:
     """Leave what is interrupted to the next worker. If the database is what failed, the end of the lease does that."""
     try:
         yield
-    except LeaseLost:
-        raise
-    except BaseException:
-        with suppress(Exception):
-            study.store.release(place)
+    except BaseException as error:
+        study.store.optuna.forget(hand.trial._trial_id)  # noqa: SLF001 - Optuna has no public name for it
+        if not isinstance(error, LeaseLost):
+            with suppress(Exception):
+                study.store.release(hand.place)
         raise
 
 
@@ -99,12 +99,12 @@ def _known_elsewhere(study: "Study", place: int, names: Sequence[str], lease: Le
     """
     store, despite = study.store, None
     while True:
-        known = store.same_elsewhere(place, names)
-        if known is not None and known.weights is not None and store.has_artifact(known.weights):
-            return known
         other = store.claim_training(place, names, despite=despite)
         if other is None or other == despite:  # ours now, or without weights
             return None
+        known = store.same_elsewhere(place, names)
+        if known is not None and known.weights is not None and store.has_artifact(known.weights):
+            return known
         if lease.is_at_work(other):
             time.sleep(TICK)
         else:

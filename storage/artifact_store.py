@@ -4,16 +4,16 @@ import hashlib
 import json
 import mimetypes
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import optuna
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from safetensors.torch import load, save
-from sqlalchemy import Select, delete, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
 
 from ..errors import StoreError
 from ..spaces import Architecture
@@ -21,13 +21,26 @@ from .artifacts import Artifacts, check_id, weights_in_bytes
 from .core import Database
 from .patience import patient
 from .records import ENDED
-from .tables import ArtifactRow, EvaluationRow
+from .sql import ARTIFACTS, EVALUATIONS, THIS, Put
 
 WEIGHTS = "net.safetensors"
 INT8 = "net.int8.onnx"
 CHECKPOINT = "checkpoint"
 SLOTS = ("checkpoint/0", "checkpoint/1")  # written in turn: the last whole one is never touched
 ANSWERS = uuid5(NAMESPACE_URL, "https://paretonas/answers")
+
+_file = ARTIFACTS.c
+_PUT = Put(ARTIFACTS)
+_DROP_OTHERS = delete(ARTIFACTS).where(
+    *(_file[name] == bindparam(name) for name in ("evaluation_id", "name")), _file.id != bindparam("id")
+)
+_PROGRESS = update(EVALUATIONS).where(THIS, EVALUATIONS.c.attempts > 1).values(attempts=1)
+_ALL = select(_file.id).where(_file.evaluation_id == bindparam("evaluation"))
+_NAMED = _ALL.where(_file.name == bindparam("name"))
+_ARTIFACT = select(_file.sha256, _file.bytes).where(_file.id == bindparam("artifact"))
+_KNOWN = select(_file.id).where(_file.id.in_(bindparam("these", expanding=True)))
+_FORGET = delete(ARTIFACTS).where(_file.id.in_(bindparam("these", expanding=True)))
+_FILES_OF = select(*(EVALUATIONS.c[name] for name in ("token", "state", "weights", "quantized"))).where(THIS)
 
 
 class ArtifactStore(Database):
@@ -103,7 +116,10 @@ class ArtifactStore(Database):
     # Checkpoints, which are of no use once their evaluation has ended
 
     def save_checkpoint(self, evaluation: int, content: bytes) -> None:
-        """Keep the training state of an evaluation in hand in the place of the last one, which holds until then."""
+        """Keep the training state of an evaluation in hand in the place of the last one, which holds until then.
+
+        Workers that died of it before are forgotten: whoever comes further than they did is not kept from ending.
+        """
         artifact = self._free_slot(evaluation)
         self.artifacts.write(artifact, content)
         self._point_to(evaluation, artifact, content)
@@ -130,9 +146,8 @@ class ArtifactStore(Database):
         content = save({head: tensor.cpu().contiguous() for head, tensor in answers.items()})
         artifact = str(uuid5(ANSWERS, name))
         row, known = _row(artifact, None, "answers", content), self._artifact(artifact)
-        if known is None or known.sha256 != row.sha256:
-            self._forget([artifact])
-            self._add_unless_there(row)
+        if known is None or known.sha256 != row["sha256"]:
+            self._keep(row)
         self.artifacts.write(artifact, content)
 
     def answers(self, name: str) -> dict[str, torch.Tensor] | None:
@@ -164,75 +179,69 @@ class ArtifactStore(Database):
     @patient
     def _note(self, evaluation: int, name: str, content: bytes) -> tuple[str, list[str]]:
         """The row of a file that is to be written; its id, and those of earlier ones of its name."""
-        with self.writing() as session:
-            artifact = str(uuid5(UUID(self._token(session, evaluation)), f"{name}/{_hash(content)}"))
-            earlier = [other for other in session.scalars(_named(evaluation, name)) if other != artifact]
-            session.merge(_row(artifact, evaluation, name, content))
+        row = _row("", evaluation, name, content)
+        with self.writing() as connection:
+            token = self._held_by_me(connection, evaluation)[1]
+            artifact = str(uuid5(UUID(token), f"{name}/{row['sha256']}"))
+            earlier = [other for other in _ids_of(connection, evaluation, name) if other != artifact]
+            connection.execute(_PUT, {**row, "id": artifact})
         return artifact, earlier
 
     @patient
+    def _keep(self, row: dict[str, Any]) -> None:
+        self._change(_PUT, **row)
+
+    @patient
     def _free_slot(self, evaluation: int) -> str:
-        with self.writing() as session:
-            token = self._token(session, evaluation)
-            used = set(session.scalars(_named(evaluation, CHECKPOINT)))
+        with self.writing() as connection:
+            token = self._held_by_me(connection, evaluation)[1]
+            used = _ids_of(connection, evaluation, CHECKPOINT)
             return next(artifact for artifact in slots_of(token) if artifact not in used)
 
     @patient
     def _point_to(self, evaluation: int, artifact: str, content: bytes) -> None:
-        with self.writing() as session:
-            self._token(session, evaluation)
-            others = [other for other in session.scalars(_named(evaluation, CHECKPOINT)) if other != artifact]
-            session.execute(delete(ArtifactRow).where(ArtifactRow.id.in_(others)))
-            session.merge(_row(artifact, evaluation, CHECKPOINT, content))
+        row = _row(artifact, evaluation, CHECKPOINT, content)
+        with self.writing() as connection:
+            self.in_hand(connection, evaluation)
+            connection.execute(_DROP_OTHERS, row)
+            connection.execute(_PUT, row)
+            connection.execute(_PROGRESS, {"evaluation": evaluation})
 
     @patient
     def _checkpoint_of(self, evaluation: int) -> str | None:
-        with self.session() as session:
-            return session.scalar(_named(evaluation, CHECKPOINT))
+        with self.asking() as connection:
+            return next(iter(_ids_of(connection, evaluation, CHECKPOINT)), None)
 
     @patient
     def _of_no_use(self, evaluation: int) -> set[str]:
         """The checkpoints of an evaluation; of one that has ended also the other files that nobody refers to."""
-        one = EvaluationRow
-        with self.session() as session:
-            columns = select(one.token, one.state, one.weights, one.quantized).where(one.id == evaluation)
-            row = session.execute(columns).one_or_none()
+        with self.asking() as connection:
+            row = connection.execute(_FILES_OF, {"evaluation": evaluation}).one_or_none()
             if row is None:
                 return set()
             slots = set(slots_of(row.token))
             if row.state not in ENDED:
-                self.in_hand(session, evaluation)
+                self.in_hand(connection, evaluation)
                 return slots
-            files = set(session.scalars(select(ArtifactRow.id).where(ArtifactRow.evaluation_id == evaluation)))
+            files = set(connection.scalars(_ALL, {"evaluation": evaluation}))
             others = files - slots - {row.weights, row.quantized}
-            return slots | (others - used_of(session, others) if others else others)
+            return slots | (others - used_of(connection, others) if others else others)
 
     @patient
     def _forget(self, artifacts: list[str]) -> None:
-        known = ArtifactRow.id.in_(artifacts)
-        with self.session() as session:
-            if not session.scalars(select(ArtifactRow.id).where(known)).all():
-                return
-        with self.writing() as session:
-            session.execute(delete(ArtifactRow).where(known))
+        with self.asking() as connection:
+            if connection.scalars(_KNOWN, {"these": artifacts}).all():  # reading waits for nobody
+                connection.execute(_FORGET, {"these": artifacts})
 
     @patient
-    def _artifact(self, artifact: str) -> ArtifactRow | None:
-        with self.session() as session:
-            return session.get(ArtifactRow, check_id(artifact))
+    def _artifact(self, artifact: str) -> Row[str, int] | None:
+        with self.asking() as connection:
+            return connection.execute(_ARTIFACT, {"artifact": check_id(artifact)}).one_or_none()
 
     @patient
     def _forget_weights(self, evaluations: Collection[int]) -> None:
-        ended = EvaluationRow.id.in_(evaluations) & EvaluationRow.state.in_(ENDED)
-        with self.writing() as session:
-            session.execute(update(EvaluationRow).where(ended).values(weights=None, quantized=None))
-
-    def _token(self, session: Session, evaluation: int) -> str:
-        """The token of an evaluation that this worker has in hand, else LeaseLost."""
-        self.in_hand(session, evaluation)
-        token = session.scalar(select(EvaluationRow.token).where(EvaluationRow.id == evaluation))
-        assert token is not None
-        return token
+        ended = EVALUATIONS.c.id.in_(evaluations) & EVALUATIONS.c.state.in_(ENDED)
+        self._change(update(EVALUATIONS).where(ended).values(weights=None, quantized=None))
 
 
 def slots_of(token: str) -> tuple[str, ...]:
@@ -240,19 +249,26 @@ def slots_of(token: str) -> tuple[str, ...]:
     return tuple(str(uuid5(UUID(token), slot)) for slot in SLOTS)
 
 
-def used_of(session: Session, artifacts: set[str]) -> set[str]:
+def used_of(connection: Connection, artifacts: set[str]) -> set[str]:
     """Those of the ids that an evaluation refers to."""
-    columns = (EvaluationRow.weights, EvaluationRow.quantized)
+    columns = (EVALUATIONS.c.weights, EVALUATIONS.c.quantized)
     named = select(*columns).where(or_(*(column.in_(artifacts) for column in columns)))
-    return {artifact for row in session.execute(named) for artifact in row} & artifacts
+    return {artifact for row in connection.execute(named) for artifact in row} & artifacts
 
 
-def _named(evaluation: int, name: str) -> Select[str]:
-    return select(ArtifactRow.id).where(ArtifactRow.evaluation_id == evaluation, ArtifactRow.name == name)
+def _ids_of(connection: Connection, evaluation: int, name: str) -> Sequence[str]:
+    """The files of an evaluation that have a name."""
+    return connection.scalars(_NAMED, {"evaluation": evaluation, "name": name}).all()
 
 
-def _row(artifact: str, evaluation: int | None, name: str, content: bytes) -> ArtifactRow:
-    return ArtifactRow(id=artifact, evaluation_id=evaluation, name=name, sha256=_hash(content), bytes=len(content))
+def _row(artifact: str, evaluation: int | None, name: str, content: bytes) -> dict[str, Any]:
+    return {
+        "id": artifact,
+        "evaluation_id": evaluation,
+        "name": name,
+        "sha256": _hash(content),
+        "bytes": len(content),
+    }
 
 
 def _hash(content: bytes) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 
 from ..errors import StoreError
 from ..spaces import Architecture
+from .disk import flush
 
 if TYPE_CHECKING:
     from optuna.artifacts._protocol import ArtifactStore
@@ -126,7 +127,8 @@ class Folder(Artifacts):
                 with suppress(OSError):
                     part.unlink()
                 raise
-            _flush_folder(self.folder)
+            with suppress(OSError):  # not every system can flush a folder
+                flush(self.folder)
             self._remove_parts(artifact)
 
     def size(self, artifact: str) -> int | None:
@@ -202,13 +204,3 @@ def _files(folder: Path) -> Iterator[os.DirEntry[str]]:
     """The files of a folder; those that vanish meanwhile may be among them."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         yield from (entry for entry in entries if entry.is_file())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Have the folder's list of files survive a power failure."""
-    with suppress(OSError):  # not every system can
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

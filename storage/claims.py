@@ -3,16 +3,34 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import String, and_, bindparam, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from .. import own
 from .core import Database
 from .patience import patient
-from .records import Evaluation, evaluation_of, learned_from_another
-from .tables import EvaluationRow
+from .records import Evaluation, Reading, learned_from_another
+from .sql import EVALUATIONS, MEASUREMENTS, THIS
+
+_one, _claim = EVALUATIONS.c, bindparam("claim", type_=String)
+_CONDITIONS = (_one.key, _one.task, _one.seed, _one.threads, _one.device, _one.host)
+_WHAT = select(*_CONDITIONS, _one.candidate).where(THIS)
+_ANOTHER = _one.id != bindparam("evaluation")
+_ALIKE = and_(_one.state == "complete", *(column == bindparam(column.name) for column in _CONDITIONS))
+_COMPLETE = Reading.of(_ANOTHER & _ALIKE)
+_MEASURED = (
+    select(func.count())
+    .where(MEASUREMENTS.c.evaluation_id == _one.id, MEASUREMENTS.c.name.in_(bindparam("names", expanding=True)))
+    .scalar_subquery()
+)
+_OTHERS = (
+    select(_one.id, _one.state, (_one.trains == _claim).label("holds"), _MEASURED.label("measured"))
+    .where(_ANOTHER, or_(_ALIKE, _one.trains == _claim))
+    .order_by(_one.id)
+)
+_CLAIM = update(EVALUATIONS).where(THIS).values(trains=_claim)
 
 
 class Claims(Database):
@@ -29,9 +47,12 @@ class Claims(Database):
 
     @patient
     def _same_elsewhere(self, evaluation: int, names: frozenset[str]) -> Evaluation | None:
-        with self.session() as session:
-            row = session.get_one(EvaluationRow, evaluation)
-            return None if _is_its_own(row) else _same(session, row, names)
+        with self.asking() as connection:
+            what = connection.execute(_WHAT, {"evaluation": evaluation}).one()
+            if _is_its_own(what):
+                return None
+            alike = _COMPLETE.read(connection, evaluation=evaluation, **_conditions(what))
+        return next((other for other in alike if names <= other.values.keys()), None)
 
     def claim_training(self, evaluation: int, names: Iterable[str], *, despite: int | None = None) -> int | None:
         """Be the one evaluation of the store that trains its candidate with its task, seed, threads, device and host.
@@ -40,60 +61,44 @@ class Claims(Database):
         that is: it is being trained, or complete with all of ``names``. A claim ends when its training fails, is
         stopped, refused or released; ``despite`` takes it from an evaluation whose worker died.
         """
-        return self._claim_training(evaluation, frozenset(names), despite)
+        return self._claim_training(evaluation, sorted(set(names)), despite)
 
     @patient
-    def _claim_training(self, evaluation: int, names: frozenset[str], despite: int | None) -> int | None:
-        one = EvaluationRow
+    def _claim_training(self, evaluation: int, names: list[str], despite: int | None) -> int | None:
         while True:
-            with self.writing() as session:
-                self.in_hand(session, evaluation)
-                row = session.get_one(one, evaluation)
-                if _is_its_own(row):
+            with self.writing() as connection:
+                self.in_hand(connection, evaluation)
+                what = connection.execute(_WHAT, {"evaluation": evaluation}).one()
+                if _is_its_own(what):
                     return None
-                if (same := _same(session, row, names)) is not None:
-                    return same.id
-                claim = _claim_of(row)
-                holder = select(one.id, one.state).where(one.trains == claim, one.id != evaluation)
-                other = session.execute(holder.with_for_update()).one_or_none()
-                if other is not None and other.state == "running" and other.id != despite:
-                    return int(other.id)
-                if other is not None:  # its worker died, or it has not measured all that is asked for
-                    session.execute(update(one).where(one.id == other.id).values(trains=None))
+                asked = {"evaluation": evaluation, "claim": _claim_of(what), "names": names, **_conditions(what)}
+                others = connection.execute(_OTHERS, asked).all()
+                for other in others:
+                    if other.state == "complete" and other.measured == len(names):
+                        return int(other.id)
+                for other in (other for other in others if other.holds):
+                    if other.state == "running" and other.id != despite:
+                        return int(other.id)
+                    # its worker died, or it has not measured all that is asked for
+                    connection.execute(_CLAIM, {"evaluation": other.id, "claim": None})
                 try:
-                    session.execute(update(one).where(one.id == evaluation).values(trains=claim))
+                    connection.execute(_CLAIM, {"evaluation": evaluation, "claim": asked["claim"]})
                 except IntegrityError:  # another worker claimed it in this moment
-                    session.rollback()
+                    connection.rollback()
                     continue
                 return None
 
 
-def _is_its_own(row: EvaluationRow) -> bool:
+def _is_its_own(what: Any) -> bool:
     """Whether nobody can say that another training is the same as that of this candidate."""
-    return bool(own.names(row.candidate)) or learned_from_another(row)
+    return bool(own.names(what.candidate)) or learned_from_another(what.candidate)
 
 
-def _same(session: Session, row: EvaluationRow, names: frozenset[str]) -> Evaluation | None:
-    """The first complete evaluation of the same training that has the measurements ``names``."""
-    others = session.scalars(
-        select(EvaluationRow)
-        .where(
-            EvaluationRow.key == row.key,
-            EvaluationRow.task == row.task,
-            EvaluationRow.seed == row.seed,
-            EvaluationRow.threads == row.threads,
-            EvaluationRow.device == row.device,
-            EvaluationRow.host == row.host,
-            EvaluationRow.state == "complete",
-            EvaluationRow.id != row.id,
-        )
-        .order_by(EvaluationRow.id)
-    )
-    complete = (other for other in others if names <= {m.name for m in other.measurements})
-    return next(map(evaluation_of, complete), None)
+def _conditions(what: Any) -> dict[str, Any]:
+    return {column.name: getattr(what, column.name) for column in _CONDITIONS}
 
 
-def _claim_of(row: EvaluationRow) -> str:
+def _claim_of(what: Any) -> str:
     """What is trained, as one key."""
-    what = json.dumps([row.key, row.task, row.seed, row.threads, row.device, row.host])
-    return hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
+    said = json.dumps([what.key, what.task, what.seed, what.threads, what.device, what.host])
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()

@@ -12,6 +12,7 @@ from sqlalchemy import event, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from ..errors import StoreError
+from .live_trials import LiveStorage
 from .migrations import bring_up_to_date
 from .patience import repeated
 from .saying import explained, first_line, guessed, shown
@@ -35,7 +36,7 @@ LINK = {
 }
 
 
-def open_database(url: str, *, create: bool) -> PatientStorage:
+def open_database(url: str, *, create: bool) -> LiveStorage:
     """Optuna's storage on ``url``, with the tables of paretonas beside Optuna's.
 
     create: make a missing SQLite file. Raises StoreError, in one sentence and without the password.
@@ -46,7 +47,7 @@ def open_database(url: str, *, create: bool) -> PatientStorage:
     return repeated(lambda: _open(url), at_most=OPENING_SECONDS)
 
 
-def _open(url: str) -> PatientStorage:
+def _open(url: str) -> LiveStorage:
     with explained(url), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = _optunas(url)
@@ -57,7 +58,7 @@ def _open(url: str) -> PatientStorage:
         except BaseException:
             storage.close()
             raise
-    return storage
+    return LiveStorage(storage)
 
 
 def _is_sqlite(url: str) -> bool:
@@ -87,11 +88,14 @@ def _raced(make: Callable[[], R]) -> R:
 
 
 def _options(url: str) -> dict[str, Any]:
-    """Settings of the engine. A worker keeps one connection; a second one, as for its beat, is closed after use."""
+    """Settings of the engine. A worker keeps one connection; a second one, as for its beat, is closed after use.
+
+    A connection is not asked whether it is there before it is used: whatever it is used for is repeated if it is not.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": BUSY_SECONDS}}
-    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 30, "pool_recycle": 1800}
+    options: dict[str, Any] = {"pool_size": 1, "max_overflow": 30, "pool_recycle": 1800}
     if parsed.get_driver_name() in ("psycopg", "psycopg2"):
         options["connect_args"] = {name: value for name, value in LINK.items() if name not in parsed.query}
     return options

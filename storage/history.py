@@ -1,15 +1,53 @@
 """The part of the store that is read: what was tried in a study, how it went, and its front."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, true
 
+from ..errors import StoreError
 from .core import Database
 from .patience import patient
-from .records import ENDED, FINISHED, CurvePoint, Evaluation, evaluation_of, point_of
-from .tables import EpochRow, EvaluationRow, StudyRow
+from .records import FINISHED, CurvePoint, Evaluation, Reading
+from .sql import EPOCHS, EVALUATIONS, OF_STUDY, STUDIES, THIS, among
 
 AT_ONCE = 500  # ids in one query; databases bound their number
+
+_one, _epoch = EVALUATIONS.c, EPOCHS.c
+_BEGUN = _one.key.is_not(None)
+_FINISHED = OF_STUDY & among(_one.state, FINISHED)
+_THESE: BindParameter[Any] = bindparam("these", expanding=True)
+
+_ALL = Reading.of(OF_STUDY & _BEGUN)
+_SOME = Reading.of(_one.id.in_(_THESE))
+_NUMBERED = Reading.of(OF_STUDY & _BEGUN & _one.trial_number.in_(_THESE))
+_FRONT = Reading.of(OF_STUDY & (_one.front == true()))
+_EVALUATION = Reading.of(THIS)
+_STATES = select(_one.id, _one.state).where(OF_STUDY, _BEGUN, _one.id > bindparam("after"))
+_CURVES = (
+    select(_epoch.evaluation_id, _epoch.phase, _epoch.number, _epoch.loss, _epoch.score, _epoch.seconds)
+    .where(_epoch.evaluation_id.in_(_THESE))
+    .order_by(_epoch.evaluation_id, _epoch.id)
+)
+_EPOCHS = (
+    select(_epoch.evaluation_id, func.count())
+    .join(EVALUATIONS, _one.id == _epoch.evaluation_id)
+    .where(OF_STUDY)
+    .group_by(_epoch.evaluation_id)
+)
+_TRAINED = select(func.count()).select_from(EPOCHS.join(EVALUATIONS, _one.id == _epoch.evaluation_id)).where(OF_STUDY)
+_NEWEST = select(_one.id).where(_FINISHED).order_by(_one.id.desc()).limit(bindparam("limit"))
+_FRONT_KEPT = select(STUDIES.c.front_kept).where(STUDIES.c.id == bindparam("study"))
+_OPEN = select(_one.id, _one.worker).where(OF_STUDY, _one.key.is_(None))
+
+
+def _counting(column: ColumnElement[str], *which: ColumnElement[bool]) -> Select[str, int]:
+    return select(column, func.count()).where(OF_STUDY, *which).group_by(column)
+
+
+_COUNTS = _counting(_one.state)
+_KINDS = _counting(_one.kind, among(_one.state, ("failed", "refused", "stopped")))
 
 
 class History(Database):
@@ -18,18 +56,15 @@ class History(Database):
     @patient
     def evaluations(self, study: int) -> list[Evaluation]:
         """All that a study began, in the order of its trials."""
-        begun = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.key.is_not(None))
-        with self.session() as session:
-            return [evaluation_of(row) for row in session.scalars(begun.order_by(EvaluationRow.trial_number))]
+        with self.asking() as connection:
+            return sorted(_ALL.read(connection, study=study), key=lambda one: one.trial_number)
 
     @patient
     def states(self, study: int, *, after: int = 0) -> dict[int, str]:
         """The state of each evaluation that a study began, by id, oldest first. after: those of greater ids only."""
-        begun = select(EvaluationRow.id, EvaluationRow.state).where(
-            EvaluationRow.study_id == study, EvaluationRow.key.is_not(None), EvaluationRow.id > after
-        )
-        with self.session() as session:
-            return {row.id: row.state for row in session.execute(begun.order_by(EvaluationRow.id))}
+        with self.asking() as connection:
+            rows = connection.execute(_STATES, {"study": study, "after": after}).all()
+        return {row[0]: row[1] for row in sorted(rows)}
 
     def read(self, evaluations: Iterable[int]) -> list[Evaluation]:
         """Several evaluations, in the order of their ids; those that are gone by now are left out."""
@@ -37,14 +72,15 @@ class History(Database):
 
     @patient
     def _read(self, every: Sequence[int]) -> list[Evaluation]:
-        found: list[Evaluation] = []
-        with self.session() as session:
-            for ids in _some_at_once(every):
-                rows = session.scalars(
-                    select(EvaluationRow).where(EvaluationRow.id.in_(ids)).order_by(EvaluationRow.id)
-                )
-                found += [evaluation_of(row) for row in rows]
-        return found
+        with self.asking() as connection:
+            return [one for ids in _some_at_once(every) for one in _SOME.read(connection, these=ids)]
+
+    @patient
+    def newest_finished(self, study: int, limit: int) -> list[Evaluation]:
+        """Of those that took their place to an end the newest, in the order of their ids."""
+        with self.asking() as connection:
+            ids = connection.scalars(_NEWEST, {"study": study, "limit": limit}).all()
+            return _SOME.read(connection, these=ids)
 
     def curves(self, evaluations: Iterable[int]) -> dict[int, list[CurvePoint]]:
         """Learning curves by evaluation; one that trained no epoch is left out."""
@@ -53,31 +89,24 @@ class History(Database):
     @patient
     def _curves(self, every: Sequence[int]) -> dict[int, list[CurvePoint]]:
         found: dict[int, list[CurvePoint]] = {}
-        with self.session() as session:
+        with self.asking() as connection:
             for ids in _some_at_once(every):
-                rows = session.scalars(select(EpochRow).where(EpochRow.evaluation_id.in_(ids)).order_by(EpochRow.id))
-                for row in rows:
-                    found.setdefault(row.evaluation_id, []).append(point_of(row))
+                rows = connection.execute(_CURVES, {"these": ids}).all()
+                for identity, points in groupby(rows, key=lambda row: row[0]):
+                    found[identity] = [CurvePoint(*point[1:]) for point in points]
         return found
 
     @patient
     def epochs(self, study: int) -> dict[int, int]:
         """How many epochs each evaluation of a study was trained, by id; those that trained none are left out."""
-        counted = (
-            select(EpochRow.evaluation_id, func.count())
-            .join(EvaluationRow, EvaluationRow.id == EpochRow.evaluation_id)
-            .where(EvaluationRow.study_id == study)
-            .group_by(EpochRow.evaluation_id)
-        )
-        with self.session() as session:
-            return {row[0]: row[1] for row in session.execute(counted)}
+        with self.asking() as connection:
+            return {row[0]: row[1] for row in connection.execute(_EPOCHS, {"study": study})}
 
     @patient
     def finished_ids(self, study: int) -> list[int]:
         """Ids of the evaluations that took their place to an end: complete, stopped or failed."""
-        finished = select(EvaluationRow.id).where(EvaluationRow.study_id == study, EvaluationRow.state.in_(FINISHED))
-        with self.session() as session:
-            return list(session.scalars(finished.order_by(EvaluationRow.id)))
+        with self.asking() as connection:
+            return sorted(connection.scalars(select(_one.id).where(_FINISHED), {"study": study}))
 
     def refused(self, study: int) -> int:
         """How many candidates were refused before training."""
@@ -86,54 +115,35 @@ class History(Database):
     @patient
     def counts(self, study: int) -> dict[str, int]:
         """How many evaluations a study has, by state."""
-        one = EvaluationRow
-        counted = select(one.state, func.count()).where(one.study_id == study).group_by(one.state)
-        with self.session() as session:
-            return {row[0]: row[1] for row in session.execute(counted)}
+        with self.asking() as connection:
+            return {row[0]: row[1] for row in connection.execute(_COUNTS, {"study": study})}
 
     @patient
     def kinds(self, study: int) -> dict[str, int]:
         """How many evaluations of a study ended without a result, by kind."""
-        one = EvaluationRow
-        counted = (
-            select(one.kind, func.count())
-            .where(one.study_id == study, one.state.in_(("failed", "refused", "stopped")))
-            .group_by(one.kind)
-        )
-        with self.session() as session:
-            return {row[0] or "crashed": row[1] for row in session.execute(counted)}
-
-    @patient
-    def newest_ended(self, study: int, limit: int) -> list[tuple[str, str | None]]:
-        """State and kind of the evaluations that ended, refused ones too, of the newest first."""
-        one = EvaluationRow
-        ended = select(one.state, one.kind).where(one.study_id == study, one.state.in_(ENDED))
-        with self.session() as session:
-            return [(row.state, row.kind) for row in session.execute(ended.order_by(one.id.desc()).limit(limit))]
+        with self.asking() as connection:
+            return {row[0] or "crashed": row[1] for row in connection.execute(_KINDS, {"study": study})}
 
     @patient
     def epochs_trained(self, study: int) -> int:
         """How many epochs a study trained in all."""
-        mine = EvaluationRow.study_id == study
-        trained = select(func.count()).join_from(EpochRow, EvaluationRow).where(mine)
-        with self.session() as session:
-            return session.scalar(trained) or 0
+        with self.asking() as connection:
+            return connection.scalar(_TRAINED, {"study": study}) or 0
 
     @patient
     def front_ids(self, study: int) -> list[int] | None:
         """Ids of the evaluations on a study's front; None if it was begun by an earlier release, which kept none."""
-        front = select(EvaluationRow.id).where(EvaluationRow.study_id == study, EvaluationRow.front)
-        with self.session() as session:
-            if not session.scalar(select(StudyRow.front_kept).where(StudyRow.id == study)):
+        with self.asking() as connection:
+            if not connection.scalar(_FRONT_KEPT, {"study": study}):
                 return None
-            return list(session.scalars(front.order_by(EvaluationRow.id)))
+            front = select(_one.id).where(OF_STUDY, _one.front == true())
+            return sorted(connection.scalars(front, {"study": study}))
 
     @patient
     def front(self, study: int) -> list[Evaluation]:
         """The evaluations on a study's front, as far as it is kept, in the order of their ids."""
-        front = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.front)
-        with self.session() as session:
-            return [evaluation_of(row) for row in session.scalars(front.order_by(EvaluationRow.id))]
+        with self.asking() as connection:
+            return _FRONT.read(connection, study=study)
 
     def finished(self, study: int) -> int:
         """How many evaluations took their place to an end."""
@@ -146,24 +156,24 @@ class History(Database):
 
     @patient
     def _numbered(self, study: int, every: Sequence[int]) -> dict[int, Evaluation]:
-        one, found = EvaluationRow, dict[int, Evaluation]()
-        with self.session() as session:
-            for numbers in _some_at_once(every):
-                rows = select(one).where(one.study_id == study, one.key.is_not(None), one.trial_number.in_(numbers))
-                found |= {read.trial_number: read for read in map(evaluation_of, session.scalars(rows))}
-        return found
+        with self.asking() as connection:
+            read = (_NUMBERED.read(connection, study=study, these=numbers) for numbers in _some_at_once(every))
+            return {one.trial_number: one for some in read for one in some}
 
     @patient
     def evaluation(self, evaluation: int) -> Evaluation:
-        with self.session() as session:
-            return evaluation_of(session.get_one(EvaluationRow, evaluation))
+        """One that was begun. StoreError if it is gone."""
+        with self.asking() as connection:
+            found = _EVALUATION.read(connection, evaluation=evaluation)
+        if not found:
+            raise StoreError(f"the store has no evaluation {evaluation}: it was given back, or its study deleted")
+        return found[0]
 
     @patient
     def open_places(self, study: int) -> list[tuple[int, str]]:
         """Id and worker of the places that were taken and not used yet."""
-        unused = select(EvaluationRow).where(EvaluationRow.study_id == study, EvaluationRow.key.is_(None))
-        with self.session() as session:
-            return [(row.id, row.worker) for row in session.scalars(unused)]
+        with self.asking() as connection:
+            return [(row[0], row[1]) for row in connection.execute(_OPEN, {"study": study})]
 
     def curve(self, evaluation: int) -> list[CurvePoint]:
         """The learning curve of one evaluation, fine-tuning after training."""

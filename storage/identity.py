@@ -18,8 +18,7 @@ def me() -> str:
     start: when it began, in clock ticks since the host did, where there is a /proc. place: of the boot and of the pid
     namespace (a container has its own), so that a number is asked for only where it means the same process.
     """
-    pid = os.getpid()
-    return f"{platform.node()}/{pid}/{_start(pid)}/{_place(pid)}"
+    return _name(os.getpid())
 
 
 def is_gone(worker: str) -> bool:
@@ -51,6 +50,12 @@ def _old_start(pid: int) -> str | None:
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
     except psutil.NoSuchProcess:
         return None
+
+
+@cache
+def _name(pid: int) -> str:
+    """Of this process; asked for by its number, because a fork is another."""
+    return f"{platform.node()}/{pid}/{_start(pid)}/{_place(pid)}"
 
 
 @cache

@@ -1,15 +1,19 @@
 """What the store gives back, as plain frozen data."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Select, Text, cast, select
 
 from ..errors import StoreError
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
 from ..spaces.candidate import architecture_from_json
-from .tables import EpochRow, EvaluationRow, WorkerRow
+from .sql import ARCHITECTURES, EVALUATIONS, MEASUREMENTS
 
 FINISHED = ("complete", "stopped", "failed")  # took a place of the study
 ENDED = (*FINISHED, "refused")
@@ -19,19 +23,21 @@ ENDED = (*FINISHED, "refused")
 class Evaluation:
     """One candidate that was tried, as plain data.
 
-    deployed: the network that is left. values: every measured number by its name. weights, quantized: artifacts, the
-    trained weights and the int8 model made of them.
+    key: of the candidate. values: every measured number by its name. weights, quantized: artifacts, the trained weights
+    and the int8 model made of them. What is said as JSON is read when it is asked for, which may raise UsageError: it
+    may be of another release, or of code that is not here.
     """
 
     id: int
     trial_number: int
     state: str
-    candidate: Candidate
-    deployed: Architecture
+    key: str
+    candidate_json: str
+    deployed_json: str | None
     seed: int
     worker: str
     values: Mapping[str, float]
-    details: Mapping[str, Json]
+    details_json: Mapping[str, str]
     kind: str | None
     reason: str | None
     seconds: float | None
@@ -40,6 +46,22 @@ class Evaluation:
     reused: int | None
     token: str
     attempts: int
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        return Candidate.from_json(json.loads(self.candidate_json))
+
+    @cached_property
+    def deployed(self) -> Architecture:
+        """The network that is left."""
+        if self.deployed_json is None:
+            return self.candidate.architecture
+        return architecture_from_json(json.loads(self.deployed_json))
+
+    @cached_property
+    def details(self) -> Mapping[str, Json]:
+        """The conditions of each measured number, by its name."""
+        return {name: json.loads(detail) for name, detail in self.details_json.items()}
 
 
 class Valued(Protocol):
@@ -101,47 +123,54 @@ class CurvePoint:
     seconds: float
 
 
-def evaluation_of(row: EvaluationRow) -> Evaluation:
-    """What a row says. StoreError for one that was never begun."""
-    if row.candidate is None or row.trial_number is None or row.seed is None:
-        raise StoreError(f"evaluation {row.id} of the store has no candidate: the store was changed by hand")
-    candidate = Candidate.from_json(row.candidate)
-    left = candidate.architecture
-    if row.deployed is not None and row.deployed_key != row.architecture_key:
-        left = architecture_from_json(row.deployed.description)
-    return Evaluation(
-        id=row.id,
-        trial_number=row.trial_number,
-        state=row.state,
-        candidate=candidate,
-        deployed=left,
-        seed=row.seed,
-        worker=row.worker,
-        values={m.name: m.value for m in row.measurements},
-        details={m.name: m.detail for m in row.measurements},
-        kind=row.kind,
-        reason=row.reason,
-        seconds=row.seconds,
-        weights=row.weights,
-        quantized=row.quantized,
-        reused=row.reused,
-        token=row.token,
-        attempts=row.attempts,
+@dataclass(frozen=True)
+class Reading:
+    """How evaluations are read: their rows, and those of their measurements."""
+
+    rows: Select[Any]
+    measured: Select[Any]
+
+    @classmethod
+    def of(cls, which: ColumnElement[bool]) -> "Reading":
+        """Of those that ``which``, a condition on EVALUATIONS, is true of."""
+        return cls(_ROWS.where(which), _MEASURED.where(which))
+
+    def read(self, connection: Connection, **values: object) -> list[Evaluation]:
+        """In the order of their ids. values: what the condition asks for."""
+        rows = connection.execute(self.rows, values).all()
+        numbers: dict[int, dict[str, float]] = {}
+        details: dict[int, dict[str, str]] = {}
+        for evaluation, name, value, detail in connection.execute(self.measured, values) if rows else ():
+            numbers.setdefault(evaluation, {})[name] = value
+            details.setdefault(evaluation, {})[name] = detail
+        found = [_evaluation_of(row, numbers.get(row[0], {}), details.get(row[0], {})) for row in rows]
+        return sorted(found, key=lambda one: one.id)
+
+
+_one, _left, _number = EVALUATIONS.c, ARCHITECTURES.c, MEASUREMENTS.c
+_ROWS = select(
+    *(_one.id, _one.trial_number, _one.state, _one.key, cast(_one.candidate, Text), cast(_left.description, Text)),
+    *(_one.seed, _one.worker, _one.kind, _one.reason, _one.seconds, _one.weights, _one.quantized, _one.reused),
+    *(_one.token, _one.attempts),
+).select_from(
+    EVALUATIONS.outerjoin(
+        ARCHITECTURES, (_left.key == _one.deployed_key) & (_one.deployed_key != _one.architecture_key)
     )
+)
+_MEASURED = select(_number.evaluation_id, _number.name, _number.value, cast(_number.detail, Text)).join(
+    EVALUATIONS, _one.id == _number.evaluation_id
+)
 
 
-def worker_of(row: WorkerRow) -> WorkerState:
-    """What a row says."""
-    return WorkerState(row.name, row.host, row.beat, row.lease, row.state, row.started)
+def _evaluation_of(row: Any, values: Mapping[str, float], details: Mapping[str, str]) -> Evaluation:
+    """What a row of ``_ROWS`` says. StoreError for one that was never begun."""
+    identity, trial, state, key, candidate, left, seed, worker, *others = row
+    if candidate is None or trial is None or seed is None:
+        raise StoreError(f"evaluation {identity} of the store has no candidate: the store was changed by hand")
+    return Evaluation(identity, trial, state, key, candidate, left, seed, worker, values, details, *others)
 
 
-def point_of(row: EpochRow) -> CurvePoint:
-    """What a row says."""
-    return CurvePoint(row.phase, row.number, row.loss, row.score, row.seconds)
-
-
-def learned_from_another(row: EvaluationRow) -> bool:
+def learned_from_another(candidate: Json) -> bool:
     """Whether a candidate had a teacher, or began with the weights of another trial."""
-    candidate = row.candidate or {}
     training = candidate.get("training", {})
     return bool(training.get("distillation") or training.get("feature_distillation") or candidate.get("start"))

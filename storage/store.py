@@ -2,13 +2,12 @@
 
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
@@ -19,11 +18,53 @@ from .history import History
 from .latency_store import Latencies
 from .lease_store import Leases
 from .patience import patient
-from .records import CurvePoint, Evaluation, FrontPoint, Valued, evaluation_of
-from .tables import EpochRow, EvaluationRow, MeasurementRow, StudyRow
+from .records import CurvePoint, Evaluation, FrontPoint, Reading, Valued
+from .sql import EPOCHS, EVALUATIONS, IN_HAND, MEASUREMENTS, OF_STUDY, STUDIES, THIS, Put
+from .tables import StudyRow
 
 Measured = Mapping[str, tuple[float, Json]]  # value and conditions by name
 Front = Callable[[Sequence[Valued]], Collection[int]]
+
+_one, _number = EVALUATIONS.c, MEASUREMENTS.c
+_STUDIES = select(STUDIES.c.name).order_by(STUDIES.c.id)
+_STUDY = select(STUDIES.c.id, STUDIES.c.definition).where(STUDIES.c.name == bindparam("study"))
+_UNUSED = select(_one.id).where(OF_STUDY, _one.state == "open", _one.worker == bindparam("me")).limit(1)
+_TAKEN = select(func.count()).select_from(EVALUATIONS).where(OF_STUDY, _one.state != "refused")
+_PLACES = select(_UNUSED.scalar_subquery().label("unused"), _TAKEN.scalar_subquery().label("taken"))
+_TAKE = insert(EVALUATIONS)
+_earlier = EVALUATIONS.alias("earlier")
+_SAME = (_earlier.c.key == bindparam("same")) & (_earlier.c.id != bindparam("evaluation"))
+_BEGIN = update(EVALUATIONS).where(
+    IN_HAND, ~select(_earlier.c.id).where(_SAME, _earlier.c.study_id == _one.study_id).exists()
+)
+_POINT = [field.name for field in fields(CurvePoint)]
+_BEGUN = Reading.of(
+    (_one.key == bindparam("same"))
+    & (_one.id != bindparam("evaluation"))
+    & (_one.study_id == select(_earlier.c.study_id).where(_earlier.c.id == bindparam("evaluation")).scalar_subquery())
+)
+_ADD_EPOCH = (
+    insert(EPOCHS)
+    .from_select(
+        ["evaluation_id", *_POINT],
+        select(_one.id, *(bindparam(name, type_=EPOCHS.c[name].type) for name in _POINT))
+        .where(IN_HAND)
+        .with_for_update(key_share=True),
+    )
+    .execution_options(preserve_rowcount=True)
+)
+_OF = select(_one.study_id, _one.deployed_key).where(THIS)
+_END = update(EVALUATIONS).where(IN_HAND)
+_MEASURE = Put(MEASUREMENTS)
+_ON_FRONT = OF_STUDY & (_one.front == true())
+_COMPARED = (
+    select(_one.id, _one.trial_number, _one.front, _number.name, _number.value)
+    .select_from(EVALUATIONS.outerjoin(MEASUREMENTS, _number.evaluation_id == _one.id))
+    .where(or_(_ON_FRONT, THIS))
+)
+_FRONT_IDS = select(_one.id).where(_ON_FRONT)
+_KEEPS_FRONT = update(STUDIES).where(STUDIES.c.id == bindparam("study")).values(front_kept=True)
+_PUT = update(EVALUATIONS).where(OF_STUDY, _one.id.in_(bindparam("these", expanding=True)))
 
 
 class Store(Claims, Leases, History, Latencies, ArtifactStore):
@@ -48,14 +89,14 @@ class Store(Claims, Leases, History, Latencies, ArtifactStore):
     @patient
     def definition(self, name: str) -> tuple[int, Json] | None:
         """Id and definition of a study."""
-        with self.session() as session:
-            row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+        with self.asking() as connection:
+            row = connection.execute(_STUDY, {"study": name}).one_or_none()
             return None if row is None else (row.id, row.definition)
 
     @patient
     def study_names(self) -> list[str]:
-        with self.session() as session:
-            return list(session.scalars(select(StudyRow.name).order_by(StudyRow.id)))
+        with self.asking() as connection:
+            return list(connection.scalars(_STUDIES))
 
     # Evaluations, in the order of their life
 
@@ -65,18 +106,16 @@ class Store(Claims, Leases, History, Latencies, ArtifactStore):
 
         A worker that has a place which it has not used gets that one. What was refused takes none.
         """
-        mine = {"study_id": study, "worker": self.worker, "state": "open"}
-        with self.writing() as session:
-            self.lock_study(session, study)
-            if (unused := session.scalar(select(EvaluationRow.id).filter_by(**mine).limit(1))) is not None:
-                return unused
-            takes = (EvaluationRow.study_id == study) & (EvaluationRow.state != "refused")
-            if (session.scalar(select(func.count()).where(takes)) or 0) >= total:
+        with self.writing() as connection:
+            self.lock_study(connection, study)
+            unused, taken = connection.execute(_PLACES, {"study": study, "me": self.worker}).one()
+            if unused is not None:
+                return int(unused)
+            if taken >= total:
                 return None
-            row = EvaluationRow(**mine, host=platform.node())
-            session.add(row)
-            session.flush()
-            return row.id
+            new = {"study_id": study, "worker": self.worker, "state": "open", "host": platform.node()}
+            key: Any = connection.execute(_TAKE, new).inserted_primary_key
+            return int(key[0])
 
     @patient
     def begin(
@@ -85,46 +124,43 @@ class Store(Claims, Leases, History, Latencies, ArtifactStore):
         """Say what the place is used for. If the study has this candidate already, nothing is written and its
         evaluation comes back.
         """
-        for architecture in (candidate.architecture, candidate.deployed):
-            self._add_architecture(architecture)
-        one = EvaluationRow
-        mine = select(one.study_id).where(one.id == evaluation).scalar_subquery()
-        earlier = select(one).where(one.study_id == mine, one.key == candidate.key, one.id != evaluation)
-        with self.writing() as session:
-            self.in_hand(session, evaluation)
-            if (known := session.scalar(earlier)) is not None:
-                return evaluation_of(known)
-            begun = update(one).where(one.id == evaluation, one.state.in_(("open", "running")))
-            try:
-                session.execute(
-                    begun.values(
-                        state="running",
-                        trial_number=trial,
-                        key=candidate.key,
-                        candidate=candidate.to_json(),
-                        architecture_key=candidate.architecture.key,
-                        deployed_key=candidate.deployed.key,
-                        task=task,
-                        seed=seed,
-                        threads=threads,
-                        device=device,
-                    )
-                )
-            except IntegrityError:  # another worker began the same one in this moment
-                session.rollback()
-                return evaluation_of(session.scalars(earlier).one())
-            return None
+        said = {
+            "state": "running",
+            "trial_number": trial,
+            "key": candidate.key,
+            "candidate": candidate.to_json(),
+            "architecture_key": candidate.architecture.key,
+            "deployed_key": candidate.deployed.key,
+            "task": task,
+            "seed": seed,
+            "threads": threads,
+            "device": device,
+        }
+        asked = {"evaluation": evaluation, "me": self.worker, "same": candidate.key}
+        while True:  # until it is begun, or known
+            with self.writing() as connection:
+                self._add_architectures(connection, candidate.architecture, candidate.deployed)
+                try:
+                    if connection.execute(_BEGIN, said | asked).rowcount:
+                        return None
+                except IntegrityError:  # another worker began the same one in this moment
+                    connection.rollback()
+                mine = self.in_hand(connection, evaluation)
+                known = _BEGUN.read(connection, evaluation=evaluation, same=candidate.key)
+                if known or not mine:
+                    return known[0] if known else None
 
     @patient
     def add_epoch(self, evaluation: int, point: CurvePoint) -> None:
         """Keep an epoch of an evaluation in hand; one that is there stays."""
-        with self.writing() as session:
-            if not self.in_hand(session, evaluation):
-                return
+        with self.asking() as connection:
             try:
-                session.execute(insert(EpochRow).values(evaluation_id=evaluation, **asdict(point)))
+                asked = {"evaluation": evaluation, "me": self.worker}
+                while not connection.execute(_ADD_EPOCH, asdict(point) | asked).rowcount:
+                    if not self.in_hand(connection, evaluation):
+                        return
             except IntegrityError:
-                session.rollback()
+                return
 
     def finish(
         self,
@@ -136,16 +172,32 @@ class Store(Claims, Leases, History, Latencies, ArtifactStore):
         weights: str,
         quantized: str | None = None,
         reused: int | None = None,
-        front: Front | None = None,
+        front: Front,
     ) -> None:
         """Keep what came out of a candidate. measured: value and conditions by name.
 
         front: which of the evaluations on the front of the study, and this one, are on it from now on, by their ids. It
         is asked while no other worker changes the front.
         """
-        self._add_architecture(deployed)
         ended = {"seconds": seconds, "weights": weights, "reused": reused, "quantized": quantized}
-        self._end(evaluation, {"state": "complete", "deployed_key": deployed.key, **ended}, measured, front)
+        said = {"state": "complete", "deployed_key": deployed.key, **ended}
+        self._complete(evaluation, said, measured, deployed, front)
+
+    @patient
+    def _complete(
+        self, evaluation: int, said: Mapping[str, object], measured: Measured, deployed: Architecture, front: Front
+    ) -> None:
+        with self.writing() as connection:
+            row = connection.execute(_OF, {"evaluation": evaluation}).one_or_none()
+            if row is not None:
+                self.lock_study(connection, row.study_id)
+                if row.deployed_key != deployed.key:
+                    self._add_architectures(connection, deployed)
+            if not self._end_in(connection, evaluation, said, measured):
+                return
+            assert row is not None
+            _renew_front(connection, row.study_id, evaluation, front)
+        self.to_disk()
 
     def fail(self, evaluation: int, *, kind: str, reason: str, seconds: float) -> None:
         """Keep that a candidate could not be trained, and why."""
@@ -161,36 +213,34 @@ class Store(Claims, Leases, History, Latencies, ArtifactStore):
         """Keep that a candidate's training was stopped, and what it had reached."""
         self._end(evaluation, _without("stopped", "stopped", reason, seconds), measured)
 
-    @patient
-    def _end(
-        self, evaluation: int, ended: Mapping[str, object], measured: Measured, front: Front | None = None
-    ) -> None:
-        """End an evaluation in hand. One that this worker ended before, whose answer was lost, stays as it is."""
-        with self.writing() as session:
-            study = session.scalar(select(EvaluationRow.study_id).where(EvaluationRow.id == evaluation))
-            if front is not None and study is not None:
-                self.lock_study(session, study)
-            if not self.in_hand(session, evaluation):
-                return
-            session.execute(update(EvaluationRow).where(EvaluationRow.id == evaluation).values(**ended))
-            _measure(session, evaluation, measured)
-            if front is not None and study is not None:
-                _renew_front(session, study, evaluation, front)
         self.to_disk()
+
+    @patient
+    def _end(self, evaluation: int, said: Mapping[str, object], measured: Measured) -> None:
+        with self.writing() as connection:
+            self._end_in(connection, evaluation, said, measured)
+
+    def _end_in(self, connection: Connection, evaluation: int, said: Mapping[str, object], measured: Measured) -> bool:
+        """End an evaluation in hand. One that this worker ended before, whose answer was lost, stays: then False."""
+        if not connection.execute(_END, {**said, "evaluation": evaluation, "me": self.worker}).rowcount:
+            self.in_hand(connection, evaluation)
+            return False
+        _measure(connection, evaluation, measured)
+        return True
 
     @patient
     def set_front(self, study: int, ids: Collection[int]) -> None:
         """Say which evaluations of a study are on its front, as after a new measurement."""
-        with self.writing() as session:
-            self.lock_study(session, study)
-            session.execute(update(StudyRow).where(StudyRow.id == study).values(front_kept=True))
-            _put_on_front(session, study, ids)
+        with self.writing() as connection:
+            self.lock_study(connection, study)
+            connection.execute(_KEEPS_FRONT, {"study": study})
+            _put_on_front(connection, study, set(connection.scalars(_FRONT_IDS, {"study": study})), ids)
 
     @patient
     def add_measurement(self, evaluation: int, name: str, value: float, detail: Json) -> None:
         """Measure what was measured before anew, or more of it, whoever had it in hand."""
-        with self.writing() as session:
-            _measure(session, evaluation, {name: (value, detail)})
+        with self.asking() as connection:
+            _measure(connection, evaluation, {name: (value, detail)})
 
 
 def _without(state: str, kind: str, reason: str, seconds: float) -> dict[str, object]:
@@ -198,40 +248,36 @@ def _without(state: str, kind: str, reason: str, seconds: float) -> dict[str, ob
     return {"state": state, "kind": kind, "reason": reason, "seconds": seconds, "trains": None}
 
 
-def _measure(session: Session, evaluation: int, measured: Measured) -> None:
+def _measure(connection: Connection, evaluation: int, measured: Measured) -> None:
     """Keep measurements in the place of those of the same names."""
-    if not measured:
-        return
-    session.execute(
-        delete(MeasurementRow).where(
-            MeasurementRow.evaluation_id == evaluation, MeasurementRow.name.in_(list(measured))
-        )
-    )
-    rows = [
-        {"evaluation_id": evaluation, "name": name, "value": value, "detail": dict(detail)}
-        for name, (value, detail) in measured.items()
-    ]
-    session.execute(insert(MeasurementRow), rows)
+    if measured:
+        rows = [
+            {"evaluation_id": evaluation, "name": name, "value": value, "detail": dict(detail)}
+            for name, (value, detail) in measured.items()
+        ]
+        connection.execute(_MEASURE, rows)
 
 
-def _renew_front(session: Session, study: int, evaluation: int, front: Front) -> None:
+def _renew_front(connection: Connection, study: int, evaluation: int, front: Front) -> None:
     """Have ``front`` decide which of the front and the new evaluation stay."""
-    one, measured = EvaluationRow, MeasurementRow
-    on_it = or_(and_(one.study_id == study, one.front), one.id == evaluation)
-    rows = select(one.id, one.trial_number, measured.name, measured.value).where(on_it)
-    points: dict[int, FrontPoint] = {}
-    for row in session.execute(rows.outerjoin(measured, measured.evaluation_id == one.id).order_by(one.id)):
-        values = points.setdefault(row.id, FrontPoint(row.id, row.trial_number or 0, {})).values
-        if row.name is not None:
-            cast("dict[str, float]", values)[row.name] = row.value
-    _put_on_front(session, study, front(list(points.values())))
+    points: dict[int, dict[str, float]] = {}
+    trials: dict[int, int] = {}
+    was = set()
+    for identity, trial, on_front, name, value in connection.execute(
+        _COMPARED, {"study": study, "evaluation": evaluation}
+    ):
+        trials[identity] = trial or 0
+        values = points.setdefault(identity, {})
+        if name is not None:
+            values[name] = value
+        if on_front:
+            was.add(identity)
+    compared = [FrontPoint(identity, trials[identity], points[identity]) for identity in sorted(points)]
+    _put_on_front(connection, study, was, front(compared))
 
 
-def _put_on_front(session: Session, study: int, ids: Collection[int]) -> None:
-    mine = EvaluationRow.study_id == study
-    session.execute(
-        update(EvaluationRow).where(mine, EvaluationRow.front, EvaluationRow.id.not_in(ids)).values(front=False)
-    )
-    session.execute(
-        update(EvaluationRow).where(mine, EvaluationRow.id.in_(ids), ~EvaluationRow.front).values(front=True)
-    )
+def _put_on_front(connection: Connection, study: int, was: set[int], ids: Collection[int]) -> None:
+    """Have ``ids`` on the front of a study, where ``was`` were."""
+    for on_front, these in ((False, was.difference(ids)), (True, set(ids) - was)):
+        if these:
+            connection.execute(_PUT, {"study": study, "these": sorted(these), "front": on_front})

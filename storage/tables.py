@@ -91,8 +91,8 @@ class EvaluationRow(Base):
     that the results were taken from.
 
     worker: who has it in hand, or had it last; empty: nobody's, to be taken up. token: what the ids of its artifacts
-    are made of. attempts: workers that began it, one more for each that died. front: it is on the front of its study.
-    trains: what is trained, as one key; only one evaluation of the store has it at a time.
+    are made of. attempts: one, and one for each worker that died since its last checkpoint. front: it is on the front
+    of its study. trains: what is trained, as one key; only one evaluation of the store has it at a time.
     """
 
     __tablename__ = "paretonas_evaluations"
@@ -157,8 +157,9 @@ class EpochRow(Base):
 
 
 class ArtifactRow(Base):
-    """A file in the artifact store. id: a UUID made of its evaluation's token and its name. sha256, bytes: of what was
-    written last, checked when it is read. evaluation_id: empty for what no evaluation owns, as a teacher's answers.
+    """A file in the artifact store. id: a UUID made of its evaluation's token, its name and its content; that of a
+    checkpoint of the token and its slot. sha256, bytes: of what was written, checked when it is read. evaluation_id:
+    empty for what no evaluation owns, as a teacher's answers.
     """
 
     __tablename__ = "paretonas_artifacts"

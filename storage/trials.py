@@ -1,7 +1,7 @@
 """Optuna's storage, with patience: what it does survives a database that is away, and is done once."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from copy import deepcopy
 from datetime import datetime
 from functools import wraps
@@ -9,20 +9,18 @@ from itertools import count
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Connection, or_, select
 
+from . import trial_rows
 from .identity import me
 from .patience import repeated
 from .saying import explained
-from .sql import changed
+from .trial_rows import SYSTEM, TRIALS, UNFINISHED, Changes, writing
 
 R = TypeVar("R")
 
@@ -38,21 +36,9 @@ AS_THEY_ARE = (
     "get_study_user_attrs",
     "get_study_system_attrs",
     "get_all_studies",
-    "set_trial_param",
     "get_trial_id_from_study_id_trial_number",
-    "get_trial",
-    "get_trial_param",
-    "get_trial_params",
-    "get_trial_user_attrs",
-    "get_trial_system_attrs",
-    "get_all_trials",
-    "_get_trials",
-    "get_best_trial",
     "_get_best_trial_id",
-    "get_n_trials",
     "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
     "record_heartbeat",
     "_get_stale_trial_ids",
 )
@@ -65,8 +51,8 @@ def creator_of(trial: FrozenTrial) -> str | None:
 
 
 class PatientStorage(RDBStorage):
-    """Beyond Optuna's: what is repeated is done once, a trial says who made it (``worker``), and a waiting trial is
-    begun by one worker in SQLite too.
+    """Beyond Optuna's: what is repeated is done once, a trial says who made it (``worker``), what belongs to a trial is
+    written at once, and one that waits is begun by one worker in SQLite too. ``LiveStorage`` stands before it.
     """
 
     worker: str | None = None
@@ -87,6 +73,8 @@ class PatientStorage(RDBStorage):
     @staticmethod
     def _fill_storage_url_template(template: str) -> str:
         return template  # braces in a password or a path are part of it
+
+    # Studies
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         name = study_name or f"no-name-{uuid4()}"
@@ -111,86 +99,124 @@ class PatientStorage(RDBStorage):
 
         self._patiently(attempt)
 
+    # Reading trials
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        for trial in self._read(TRIALS.c.trial_id == trial_id):
+            return trial
+        raise KeyError(f"no trial of Optuna has the id {trial_id}")
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: Iterable[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """The trials of a study, those above an id and some others, by id."""
+        which = [TRIALS.c.study_id == study_id]
+        if states is not None:
+            which.append(TRIALS.c.state.in_([state for state in TrialState if state in states]))
+        if trial_id_greater_than >= 0:
+            which.append(or_(TRIALS.c.trial_id > trial_id_greater_than, TRIALS.c.trial_id.in_(included_trial_ids)))
+        return self._read(*which, study=study_id)
+
+    def numbered(self, study_id: int, numbers: Collection[int]) -> dict[int, FrozenTrial]:
+        """Trials of a study by their numbers; those that are there."""
+        which = (TRIALS.c.study_id == study_id, TRIALS.c.number.in_(numbers))
+        return {trial.number: trial for trial in self._read(*which)} if numbers else {}
+
+    def distribution_of(self, study_id: int, name: str) -> BaseDistribution | None:
+        """The distribution that a parameter had in a trial of the study; None if it is new."""
+        return self._reading(lambda connection: trial_rows.distribution_of(connection, study_id, name))
+
+    def study_of(self, trial_id: int) -> int:
+        """The id of the study that a trial belongs to."""
+        asked = select(TRIALS.c.study_id).where(TRIALS.c.trial_id == trial_id)
+        study = self._reading(lambda connection: connection.scalar(asked))
+        if study is None:
+            raise KeyError(f"no trial of Optuna has the id {trial_id}")
+        return int(study)
+
+    def _read(self, *which: ColumnElement[bool], study: int | None = None) -> list[FrozenTrial]:
+        """study: whose trials they are, which has to be there."""
+
+        def action(connection: Connection) -> list[FrozenTrial]:
+            found = trial_rows.read(connection, *which)
+            if not found and study is not None:
+                trial_rows.check_study(connection, study)
+            return found
+
+        return self._reading(action)
+
+    # Writing trials
+
     def _create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> FrozenTrial:
         """As Optuna does, but without its own repetitions, after which a lost answer is a second trial."""
         made = create_trial(state=TrialState.RUNNING) if template_trial is None else deepcopy(template_trial)
-        made._system_attrs[CREATOR] = token = self._token()  # noqa: SLF001 - its public name is read-only
+        made.system_attrs[CREATOR] = token = self._token()
+        if template_trial is None:
+            made.datetime_start = datetime.now()  # noqa: DTZ005 - as Optuna's
 
         def attempt(again: bool) -> FrozenTrial:  # noqa: FBT001 - same
-            with _create_scoped_session(self.scoped_session) as session:
-                models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
-                row: Any = _made_before(session, study_id, token) if again else None
-                row = row or self._get_prepared_new_trial(study_id, made, session)
-                made.number, made._trial_id, made.datetime_start = row.number, row.trial_id, row.datetime_start  # noqa: SLF001 - Optuna's own field
+            with writing(self.engine) as connection:
+                row = trial_rows.with_attribute(connection, study_id, CREATOR, json.dumps(token)) if again else None
+                made._trial_id, made.number = row or trial_rows.add(connection, study_id, made)  # noqa: SLF001 - Optuna's own field
                 return made
 
         return self._patiently(attempt)
 
-    def _set_trial_param(
-        self,
-        trial_id: int,
-        param_name: str,
-        param_value_internal: float,
-        distribution: BaseDistribution,
-        previous_distribution: BaseDistribution | None,
-    ) -> None:
-        """As Optuna does, but without reading the trial with all that belongs to it: a trial has many parameters."""
-        if previous_distribution is None:
-            super_ = super()._set_trial_param
-            self._patiently(lambda _: super_(trial_id, param_name, param_value_internal, distribution, None))
-            return
-        check_distribution_compatibility(previous_distribution, distribution)
-        row = {
-            "trial_id": trial_id,
-            "param_name": param_name,
-            "param_value": param_value_internal,
-            "distribution_json": distribution_to_json(distribution),
-        }
-
-        def attempt(_: bool) -> None:  # noqa: FBT001 - same
-            with _create_scoped_session(self.scoped_session, ignore_integrity_error=True) as session:
-                state: Any = session.scalar(
-                    select(models.TrialModel.state).where(models.TrialModel.trial_id == trial_id)
-                )
-                if state is None:
-                    raise KeyError(f"no trial has the id {trial_id}")
-                self.check_trial_is_updatable(trial_id, state)
-                session.execute(insert(models.TrialParamModel).values(row))
-
-        self._patiently(attempt)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        if state == TrialState.RUNNING:
-            token = self._token()
-            return self._patiently(lambda _: self._begin(trial_id, token))
+    def begin(self, trial_id: int) -> bool:
+        """Make a waiting trial a running one, unless another worker did."""
+        token, now = self._token(), datetime.now()  # noqa: DTZ005 - same
+        said = json.dumps(token)
+        mine = select(SYSTEM.c.trial_id).where(
+            SYSTEM.c.trial_id == trial_id, SYSTEM.c.key == CREATOR, SYSTEM.c.value_json == said
+        )
 
         def attempt(again: bool) -> bool:  # noqa: FBT001 - same
-            try:
-                return RDBStorage.set_trial_state_values(self, trial_id, state, values)
-            except UpdateFinishedTrialError:
-                there = self.get_trial(trial_id) if again else None
-                if there is None or there.state != state or list(there.values or []) != list(values or []):
-                    raise
-                return True
+            with writing(self.engine) as connection:
+                if trial_rows.change(connection, trial_id, TrialState.RUNNING, now, of=(TrialState.WAITING,)):
+                    trial_rows.write(connection, trial_id, Changes(system={CREATOR: said}))
+                    return True
+                trial_rows.check_unfinished(connection, trial_id)
+                return again and connection.scalar(mine) is not None
 
         return self._patiently(attempt)
 
-    def _begin(self, trial_id: int, token: str) -> bool:
-        """Make a waiting trial a running one, unless another worker did."""
-        waiting = (models.TrialModel.trial_id == trial_id) & (models.TrialModel.state == TrialState.WAITING)
-        begun = {"state": TrialState.RUNNING, "datetime_start": datetime.now()}  # noqa: DTZ005 - as Optuna's
-        attribute = models.TrialSystemAttributeModel
-        with _create_scoped_session(self.scoped_session) as session:
-            if changed(session, update(models.TrialModel).where(waiting).values(begun)):
-                self._set_trial_attr_without_commit(session, attribute, trial_id, CREATOR, token)
-                return True
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
-            self.check_trial_is_updatable(trial_id, trial.state)
-            said: Any = attribute.find_by_trial_and_key(trial, CREATOR, session)
-            return said is not None and bool(said.value_json == json.dumps(token))
+    def write(self, trial_id: int, changes: Changes) -> None:
+        """Write parameters and attributes of a trial that has not ended, all of them or none."""
+
+        def attempt(_: bool) -> None:  # noqa: FBT001 - same
+            with writing(self.engine) as connection:
+                trial_rows.check_unfinished(connection, trial_id)
+                trial_rows.write(connection, trial_id, changes)
+
+        self._patiently(attempt)
+
+    def end(self, trial_id: int, state: TrialState, values: Sequence[float], changes: Changes) -> datetime:
+        """Give a trial that has not ended its state and values, and write what else there is of it; gives the time."""
+        now = datetime.now()  # noqa: DTZ005 - same
+
+        def attempt(again: bool) -> datetime:  # noqa: FBT001 - same
+            with writing(self.engine) as connection:
+                if trial_rows.change(connection, trial_id, state, now, of=UNFINISHED):
+                    trial_rows.write(connection, trial_id, changes, values)
+                elif not again or not _has(connection, trial_id, state, values):
+                    trial_rows.check_unfinished(connection, trial_id)
+            return now
+
+        return self._patiently(attempt)
 
     def _token(self) -> str:
         return f"{self.worker or me()} {uuid4()}"
+
+    def _reading(self, action: Callable[[Connection], R]) -> R:
+        def attempt(_: bool) -> R:  # noqa: FBT001 - same
+            with self.engine.connect() as connection:
+                return action(connection)
+
+        return self._patiently(attempt)
 
     def _patiently(self, action: Callable[[bool], R]) -> R:
         """What ``action`` gives; it is told whether it is done again."""
@@ -203,19 +229,11 @@ class PatientStorage(RDBStorage):
         return repeated(attempt)
 
 
-def _made_before(session: Session, study_id: int, token: str) -> Any:
-    """The trial that an attempt made whose answer was lost; None if it made none."""
-    attribute = models.TrialSystemAttributeModel
-    made = (
-        select(models.TrialModel)
-        .join(attribute, attribute.trial_id == models.TrialModel.trial_id)
-        .where(
-            models.TrialModel.study_id == study_id,
-            attribute.key == CREATOR,
-            attribute.value_json == json.dumps(token),
-        )
-    )
-    return session.scalar(made)
+def _has(connection: Connection, trial_id: int, state: TrialState, values: Sequence[float]) -> bool:
+    """Whether a trial ended as it was to, by an attempt whose answer was lost."""
+    for trial in trial_rows.read(connection, TRIALS.c.trial_id == trial_id):
+        return trial.state == state and list(trial.values or []) == list(values)
+    return False
 
 
 def _patient(name: str) -> Callable[..., Any]:

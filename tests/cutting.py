@@ -1,10 +1,14 @@
 """A proxy before a database server, which can lose the answer to a commit, the worst moment to break."""
 
+import re
 import socket
 import threading
 from contextlib import suppress
 
 PIECE = 65536
+# What a server says when a transaction that wrote is over, of one statement or more (PostgreSQL, chapter 54.7:
+# CommandComplete, then ReadyForQuery outside of a transaction).
+COMMITTED = re.compile(rb"C.{4}(COMMIT|INSERT 0 \d+|UPDATE \d+|DELETE \d+)\0.*Z\0\0\0\x05I", re.DOTALL)
 
 
 class Proxy:
@@ -28,22 +32,17 @@ class Proxy:
             while True:
                 client, _ = self.listening.accept()
                 server = socket.create_connection(("127.0.0.1", self.server))
-                cutting = threading.Event()
                 for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass, args=(source, target, client, cutting), daemon=True).start()
+                    threading.Thread(target=self._pass, args=(source, target, client), daemon=True).start()
 
-    def _pass(
-        self, source: socket.socket, target: socket.socket, client: socket.socket, cutting: threading.Event
-    ) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while piece := source.recv(PIECE):
-                if source is client and b"COMMIT" in piece and self.spare >= 0:
+                if source is not client and self.spare >= 0 and COMMITTED.search(piece):
                     self.spare -= 1
-                    if self.spare < 0:
+                    if self.spare < 0:  # the server has done it; nobody is told
                         self.lost += 1
-                        cutting.set()
-                elif source is not client and cutting.is_set():  # the server has done it; nobody is told
-                    break
+                        break
                 target.sendall(piece)
         for each in (source, target):
             with suppress(OSError):

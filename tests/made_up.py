@@ -5,6 +5,7 @@ from typing import Any
 import paretonas as pn
 from paretonas.spaces import Architecture, Block, Head
 from paretonas.storage import CurvePoint, Store
+from paretonas.storage.store import Front, Measured
 
 BEGUN: dict[str, Any] = {"task": "digits", "seed": 0, "threads": 1, "device": "cpu"}
 
@@ -17,8 +18,14 @@ def candidate(width: int = 4) -> pn.Candidate:
     return pn.Candidate(network(width))
 
 
-def finish(store: Store, evaluation: int, width: int = 4, **more: Any) -> None:
-    store.finish(evaluation, {"a": (float(width), {})}, deployed=network(width), seconds=1, weights="w", **more)
+def nothing(_: object) -> set[int]:
+    """A front that stays empty."""
+    return set()
+
+
+def finish(store: Store, evaluation: int, width: int = 4, *, front: Front = nothing) -> None:
+    measured: Measured = {"a": (float(width), {})}
+    store.finish(evaluation, measured, deployed=network(width), seconds=1, weights="w", front=front)
 
 
 def point(number: int, phase: str = "train") -> CurvePoint:

@@ -341,14 +341,21 @@ def test_front_as_json_is_one_document(small: pn.Study, on_small: Cli) -> None:
 
 
 def test_front_as_table_shows_every_point(small: pn.Study, on_small: Cli) -> None:
-    """Number, accuracy, parameters and network of each point stand in one line."""
+    """Number, accuracy, parameters and network of each point stand in one row, a long network on several lines."""
     answer = on_small("front")
     assert answer.returncode == 0
+    rows: dict[str, list[str]] = {}
+    for line in answer.stdout.splitlines():
+        number, *cells = [cell.strip() for cell in line.strip("│ ").split("│")] if "│" in line else [""]
+        if number.isdecimal():
+            rows[number] = cells
+        elif number and rows:  # the network goes on
+            rows[list(rows)[-1]][-1] += f" {number}"
     for trial in small.pareto_front:
-        [line] = [line for line in answer.stdout.splitlines() if line.lstrip("│ ").startswith(f"{trial.number} ")]
-        assert f"{trial.values['accuracy']:.4f}" in line
-        assert f"{trial.values['parameters']:,.0f}" in line
-        assert str(trial.architecture) in line
+        cells = rows[str(trial.number)]
+        assert f"{trial.values['accuracy']:.4f}" in cells
+        assert f"{trial.values['parameters']:,.0f}" in cells
+        assert cells[-1] == str(trial.architecture)
 
 
 def test_front_says_how_many_failed(mixed: pn.Study, cli: Cli) -> None:

@@ -7,7 +7,6 @@ from simulated import Outcome, begun, formula, keys, study_on, tried
 
 import paretonas as pn
 from paretonas.errors import StudyError
-from paretonas.search.ehvi import gains_of_candidates
 from paretonas.search.front import hypervolume
 from paretonas.spaces import Candidate, DataSpec, Suggester
 from paretonas.spaces.parameter_rules import count_parameters
@@ -43,14 +42,13 @@ def test_a_small_space_is_tried_whole_and_is_then_exhausted(tmp_path: Path) -> N
 
 
 def test_workers_do_not_propose_the_same(tmp_path: Path) -> None:
-    """Eight that run at once are eight candidates, unlike each other: also their expected gains are used up."""
+    """Eight that run at once are eight candidates, unlike each other."""
     study = study_on(tmp_path, SPACE, sampler="ehvi")
     tried(study, 10)
     running = [begun(study) for _ in range(8)]
     assert len(set(keys(running))) == 8
     sizes = sorted(count_parameters(candidate.deployed) for candidate in running)
     assert sizes[-1] > 1.5 * sizes[0]
-    assert gains_of_candidates(study, running).tolist() == [0.0] * 8  # they are begun already
 
 
 def test_it_finds_a_better_front_than_random_search(tmp_path: Path) -> None:
@@ -105,22 +103,6 @@ def test_where_nothing_holds_the_constraints_the_nearest_is_proposed(tmp_path: P
     study = study_on(tmp_path, TINY, sampler="ehvi", constraints=["parameters <= 10"])
     smallest = min(count_parameters(TINY.sample(DataSpec((1, 8, 8), 10), seed=seed).deployed) for seed in range(200))
     assert count_parameters(begun(study).deployed) == smallest
-
-
-def test_gains_of_candidates_tell_which_move_promises_most(tmp_path: Path) -> None:
-    """A network whose costs a perfect one beats has nothing to gain; one that is known has neither."""
-    study = study_on(tmp_path, TINY, sampler="ehvi")
-
-    def perfect(candidate: Candidate) -> Outcome:
-        return {**formula(candidate), "accuracy": 1.0}  # type: ignore[dict-item]
-
-    [first] = tried(study, 1, perfect)
-    spec = DataSpec((1, 8, 8), 10)
-    larger = pn.ConvSpace(layers=4, stages=1, widths=64, sharing="none", pruning=0.0).sample(spec)
-    smaller = pn.ConvSpace(layers=1, widths=2, sharing="none", pruning=0.0).sample(spec)
-    known, beaten, hopeful = gains_of_candidates(study, [first, larger, smaller])
-    assert (known, beaten) == (0.0, 0.0)
-    assert hopeful > 0
 
 
 def moody(trial: Suggester, data: DataSpec) -> pn.Architecture:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from paretonas.search.gain import Option, Seen, expected_gains
+from paretonas.search.gain import Option, Seen, _telling, expected_gains, scaled
 from paretonas.search.goals import Goal
 from paretonas.search.inputs import Matrix
+from paretonas.search.surrogate import LEARN_FROM
 
 ACCURACY = Goal("accuracy", "maximize", quality=True, best=1.0)
 PARAMETERS = Goal("parameters", "minimize", quality=False)
@@ -167,6 +169,79 @@ def test_a_stopped_one_teaches_without_being_on_the_front() -> None:
     for accuracy, less in ((0.3, True), (0.99, False)):
         stopped = Seen(twin.features, twin.values, "stopped", {"accuracy": (accuracy, 0.01)})
         assert bool(expected_gains([*begun, stopped], [twin], GOALS, seed=0)[0] < alone) is less
+
+
+def test_what_is_heard_of_a_running_one_counts_as_far_as_it_is_sure() -> None:
+    """A good score that may still fall leaves hope for what costs a little more; one that is sure leaves none."""
+    begun = list(map(seen, (2, 20, 44, 60, 80, 101)))
+    running, costlier = option(9), [option(12)]  # wider
+    unheard, doubtful, sure = (
+        expected_gains([*begun, Seen(running.features, running.values, "running", heard)], costlier, GOALS, seed=0)[0]
+        for heard in ({}, {"accuracy": (0.99, 0.3)}, {"accuracy": (0.99, 1e-4)})
+    )
+    assert sure < 0.5 * doubtful
+    assert doubtful > 0.3 * unheard
+
+
+def test_eight_at_once_that_hear_nothing_of_each_other_find_the_front_too() -> None:
+    """The oldest of eight ends when the next begins: 32 of 108 trained, and less than half the regret of random."""
+
+    def regret(which: Sequence[int]) -> float:
+        return 1 - hypervolume(which) / hypervolume(range(108))
+
+    def together(seed: int) -> list[int]:
+        tried: list[int] = []
+        for _ in range(32):
+            left = [i for i in range(len(NETWORKS)) if i not in tried]
+            begun = [*map(seen, tried[:-7]), *(seen(i, "running") for i in tried[-7:])]
+            gains = expected_gains(begun, [option(i) for i in left], GOALS, seed=100 * seed + len(tried))
+            tried.append(left[int(np.argmax(gains))])
+        return tried
+
+    randomly = [regret(np.random.default_rng(seed).permutation(108)[:32].tolist()) for seed in range(20)]
+    assert np.median([regret(together(seed)) for seed in range(3)]) < 0.5 * np.median(randomly)
+
+
+def many(count: int) -> tuple[Matrix, NDArray[np.object_]]:
+    """Losses (rows, 3) of finished, failed and running ones, mixed; the first column is known of what finished."""
+    random = np.random.default_rng(0)
+    states = random.choice(np.array(["finished", "failed", "running"], dtype=object), count, p=[0.6, 0.37, 0.03])
+    losses = random.random((count, 3))
+    losses[states != "finished", 0] = np.nan
+    return losses, states
+
+
+def test_of_many_the_best_some_others_and_all_that_run_are_learnt_from() -> None:
+    """Half of the 200 are the best, at most 100 failed, none twice, and the same ones for the same seed."""
+    losses, states = many(900)
+    told = _telling(losses, states, 0, 5)
+    assert (np.diff(told) > 0).all()
+    assert (states[told] == "finished").sum() == LEARN_FROM
+    assert (states[told] == "failed").sum() == LEARN_FROM // 2
+    assert set(np.flatnonzero(states == "running")) <= set(told)
+    finished = np.flatnonzero(states == "finished")
+    best = finished[np.argsort(losses[finished, 0])][: LEARN_FROM // 2]
+    assert set(best) <= set(told)
+    assert losses[told][states[told] == "finished", 0].max() > 0.9
+    assert (told == _telling(losses, states, 0, 5)).all()
+    assert (told != _telling(losses, states, 0, 6)).any()
+    assert (_telling(losses[:LEARN_FROM], states[:LEARN_FROM], 0, 5) == np.arange(LEARN_FROM)).all()
+
+
+def test_what_is_not_learnt_from_is_on_the_front_all_the_same() -> None:
+    """A cheap network among 400 dear ones, which the surrogate is not told of, takes the gain of its like."""
+    random = np.random.default_rng(0)
+    dear = [
+        Seen({"width": float(w)}, {"accuracy": 0.8 + 0.001 * w, "parameters": 1e5 + w, "latency_ms": 10.0}, "finished")
+        for w in random.permutation(400) / 4
+    ]
+    cheap = Seen({"width": 5.0}, {"accuracy": 0.8, "parameters": 10.0, "latency_ms": 0.1}, "finished")
+    like = Option({"width": 5.5}, {"parameters": 11.0, "latency_ms": 0.11})
+    losses = scaled([*dear, cheap], [like], GOALS).mean[:401]
+    states = np.array(["finished"] * 401, dtype=object)
+    seed = next(seed for seed in range(50) if 400 not in _telling(losses, states, 0, seed))
+    gains = [expected_gains(begun, [like], GOALS, seed=seed)[0] for begun in (dear, [*dear, cheap])]
+    assert gains[1] < 0.5 * gains[0]
 
 
 def test_earlier_studies_lead_the_first_proposals() -> None:

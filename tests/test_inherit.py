@@ -13,9 +13,11 @@ from torch import nn
 
 import paretonas as pn
 from paretonas.search import reshape
-from paretonas.search.ehvi import gains_of_candidates
+from paretonas.search.ehvi import gains_of
+from paretonas.search.gain import Option
 from paretonas.search.knowledge import knowledge_of
 from paretonas.search.reshape import change_of_the_front
+from paretonas.search.traits import traits
 from paretonas.spaces import Candidate, Compression, Start, moved_architecture, possible_moves
 
 BRIEF = pn.TrainingSpace(epochs=2, finetune_epochs=1)
@@ -85,8 +87,9 @@ def test_the_move_of_the_largest_gain_is_chosen(study: pn.Study) -> None:
     candidates = list(every_move(study))
     costs = [knowledge.costs(candidate) for candidate in candidates]
     inside = [all(cost[name] >= low for name, low in least.items()) for cost in costs]
-    kept = [candidate for candidate, fits in zip(candidates, inside, strict=True) if fits]
-    gains = gains_of_candidates(study, kept)
+    fitting = [candidate for candidate, fits in zip(candidates, inside, strict=True) if fits]
+    kept = [candidate for candidate in fitting if candidate.key not in knowledge.keys]
+    gains = gains_of(knowledge, [Option(traits(candidate), knowledge.costs(candidate)) for candidate in kept])
     index = [candidate.key for candidate in kept].index(best.key)
     assert gains[index] > 0
     assert gains[index] == pytest.approx(gains.max(), rel=0.05)  # the sum over the plane sees all options

@@ -10,7 +10,7 @@ import paretonas as pn
 from paretonas.errors import InvalidArchitecture
 from paretonas.objectives import Deployed, objective_of, on_meta, parameters
 from paretonas.search.genes import Child, Recorded, allows
-from paretonas.search.pool import FIRST, FRESH, WINDOW, Pool
+from paretonas.search.pool import CROSSED, FIRST, FRESH, MOST_NEIGHBOURS, WINDOW, Pool
 from paretonas.search.static_costs import static_costs
 from paretonas.spaces import DataSpec, Suggester
 from paretonas.spaces.choices import RandomSuggester
@@ -46,7 +46,7 @@ SMALL = pn.ConvSpace(layers=[1, 2], stages=1, widths=[4, 8], activations=["relu"
 
 
 @given(which=st.integers(0, len(SPACES) - 1), seed=st.integers(0, 10**6))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_parameters_are_counted_as_torch_counts_them(which: int, seed: int) -> None:
     """The rules give what the network has that is built, also where blocks share or have lost units."""
     space, spec = SPACES[which]
@@ -110,6 +110,33 @@ def test_each_place_brings_new_candidates() -> None:
     assert before[FRESH:] == after[: len(before) - FRESH]
 
 
+def test_a_parent_that_leaves_takes_only_its_own_neighbours_along() -> None:
+    """Rendezvous: of 144 neighbours of 30 parents those of the others stay, and are as many as its share leaves."""
+    parents = [(one.key, one.genes) for one in Pool(CONV, IMAGES, 9).fresh(0)[:30]]
+    pool = Pool(CONV, IMAGES, 0)
+    before = {one.key for one in pool.neighbours(parents, 3)}
+    drawn = dict(pool._bred)
+    for place, leaves in enumerate(parents[:5]):
+        left = parents[:place] + parents[place + 1 :]
+        after = {one.key for one in Pool(CONV, IMAGES, 0).neighbours(left, 3)}
+        stay = {one.key for at, one in drawn.items() if one is not None and leaves[0] not in at}
+        assert stay <= after
+        assert len(before - after) <= 4 * 2 * len(drawn) // len(parents)
+
+
+def test_neighbours_are_shared_out_among_the_parents() -> None:
+    """Of 144 each of 24 parents has some, none more than a few times its share; and the order of parents is nothing."""
+    parents = [(one.key, one.genes) for one in Pool(CONV, IMAGES, 9).fresh(0)[:24]]
+    pool = Pool(CONV, IMAGES, 0)
+    keys = {one.key for one in pool.neighbours(parents, 3)}
+    firsts = [first for _, first, _ in pool._bred]
+    assert len(firsts) == MOST_NEIGHBOURS
+    assert {firsts.count(key) > 0 for key, _ in parents} == {True}
+    assert max(map(firsts.count, firsts)) <= 4 * MOST_NEIGHBOURS // len(parents)
+    assert all(bool(mate) is (number % CROSSED == 0) and mate != first for number, first, mate in pool._bred)
+    assert keys == {one.key for one in Pool(CONV, IMAGES, 0).neighbours(parents[::-1], 3)}
+
+
 def test_a_drawn_candidate_is_what_its_genes_give() -> None:
     """Asked again with the genes, the space gives the candidate."""
     for one in Pool(CONV, IMAGES, 0).fresh(0):
@@ -127,7 +154,7 @@ class _Answers(RandomAnswers):
 
 @pytest.mark.parametrize("crossed", [False, True])
 @given(which=st.integers(0, len(SPACES) - 1), seed=st.integers(0, 10**6))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_children_are_settings_of_the_space_close_to_their_parents(*, which: int, seed: int, crossed: bool) -> None:
     """Each gene is one that the choice allows; most are the parent's or the mate's; the same seed gives the same."""
     space, spec = SPACES[which]

@@ -171,7 +171,7 @@ def test_kills_at_random_moments_lose_nothing(place: str, start: Start, request:
     command = search(place, trials, "--workers", str(workers), "--max-failed", "1", epochs=epochs)
     done = kill_at_random(command, start, kills, seed=len(place))
     print(f"{done} kills, {workers} workers, {trials} trials")
-    assert done >= min(kills, 2)
+    assert done >= (kills if long else 2)
     assert_as_undisturbed(assert_whole(place, trials))
 
 
@@ -298,7 +298,6 @@ def test_a_dead_worker_of_another_host_is_followed_within_its_lease(
     assert cli(*command).returncode == 0
     study = assert_whole(place, 1)
     [one] = attempts(study)
-    assert one.attempts == 2
     assert not one.worker.startswith("another-host")
     waited = time.monotonic() - began - sum(point.seconds for point in study.trials[0].learning_curve)
     assert waited < 3 * lease
