@@ -128,7 +128,11 @@ class LiveStorage(_CachedStorage):
 
     def numbered(self, study: str, numbers: Collection[int]) -> dict[int, FrozenTrial]:
         """Trials of the study of that name by their numbers, those that are there, and no others are read."""
-        found = self._backend.numbered(self.get_study_id_from_name(study), numbers)
+        try:
+            identity = self.get_study_id_from_name(study)
+        except KeyError:  # nothing was proposed yet
+            return {}
+        found = self._backend.numbered(identity, numbers)
         return {number: self._as_it_is(trial) for number, trial in found.items()}
 
     def _as_it_is(self, trial: FrozenTrial) -> FrozenTrial:

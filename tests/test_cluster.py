@@ -153,7 +153,6 @@ def test_a_node_takes_its_worker_and_nothing_else(
     assert killed
     for number in killed:
         trial = pn.load_study(storage=url, artifacts=tmp_path / "artifacts").pick(number)
-        assert trial.evaluation.attempts >= 2
         assert_undisturbed(trial, study.definition)
     logs = [file for file in Path(cluster.head_node.get_session_dir_path()).rglob("*") if file.is_file()]
     assert len(logs) > 3

@@ -167,7 +167,7 @@ def kill_at_random(command: tuple[str, ...], start: Start, kills: int, seed: int
 def test_kills_at_random_moments_lose_nothing(place: str, start: Start, request: pytest.FixtureRequest) -> None:
     """However often workers and the search are killed: exactly what was asked for, as if nothing had happened."""
     long = request.config.getoption("--long")
-    workers, trials, kills, epochs = (4, 120, 100, 200) if long else (2, 4, 3, 100)
+    workers, trials, kills, epochs = (4, 120, 100, 100) if long else (2, 4, 3, 100)
     command = search(place, trials, "--workers", str(workers), "--max-failed", "1", epochs=epochs)
     done = kill_at_random(command, start, kills, seed=len(place))
     print(f"{done} kills, {workers} workers, {trials} trials")
