@@ -31,6 +31,7 @@ SEARCH = ("--space", "mlp", "--quiet", "--sampler", "random", "--stopping", "non
 PLAIN = ("--objectives", "accuracy,parameters")
 TIMED = ("--objectives", "accuracy,parameters,latency_ms")
 PATIENCE = 300  # seconds
+SEARCHES = 0.05  # of the kills at random, after which all start anew
 # Moments of the short form
 IN_A_FILE = ("a place is taken", "a batch is trained", "a checkpoint is made", "the network is timed", "Optuna is told")
 ON_A_SERVER = ("the candidate is begun", "a checkpoint is kept", "the weights are kept", "the result is kept")
@@ -143,23 +144,34 @@ def test_an_export_that_was_killed_is_made_again(undisturbed: pn.Study, tmp_path
 # Processes that die at random
 
 
-def kill_at_random(command: tuple[str, ...], start: Start, kills: int, seed: int) -> int:
-    """Run the command until it comes to its end, and kill the search and its workers, so often; how often it was."""
+def kill_at_random(url: str, command: tuple[str, ...], start: Start, kills: int, seed: int) -> int:
+    """Run the command until it comes to its end; meanwhile kill workers that are at work, and now and then the search
+    with them, so often. How often it was.
+    """
     random_, done = random.Random(seed), 0  # noqa: S311 - no secret
     process = start(*command)
     deadline = time.monotonic() + PATIENCE + 20 * kills
     while time.monotonic() < deadline:
-        time.sleep(random_.uniform(0.5, 4.0))
+        time.sleep(random_.uniform(0.1, 3.0))
         if process.poll() is not None:
             if process.returncode == 0:
                 return done
             process = start(*command)
-        elif done < kills:
-            children = psutil.Process(process.pid).children(recursive=True)
-            victim = random_.choice([*children, *children, psutil.Process(process.pid)])
+        elif done < kills and (workers := at_work(url, process.pid)):
+            victim = psutil.Process(process.pid) if random_.random() < SEARCHES else random_.choice(workers)
             victim.kill()
             done += 1
     pytest.fail("the search did not come to its end")
+
+
+def at_work(url: str, search: int) -> list[psutil.Process]:
+    """The workers of a search that have something in hand."""
+    try:
+        study = pn.load_study(storage=url)
+        pids = {int(one.worker.split("/")[1]) for one in study.store.held(study.id) if one.worker}
+        return [child for child in psutil.Process(search).children() if child.pid in pids]
+    except (pn.ParetonasError, psutil.NoSuchProcess):  # there is no study yet; it has ended
+        return []
 
 
 @pytest.mark.slow
@@ -169,7 +181,7 @@ def test_kills_at_random_moments_lose_nothing(place: str, start: Start, request:
     long = request.config.getoption("--long")
     workers, trials, kills, epochs = (4, 120, 100, 100) if long else (2, 4, 3, 100)
     command = search(place, trials, "--workers", str(workers), "--max-failed", "1", epochs=epochs)
-    done = kill_at_random(command, start, kills, seed=len(place))
+    done = kill_at_random(place, command, start, kills, seed=len(place))
     print(f"{done} kills, {workers} workers, {trials} trials")
     assert done >= (kills if long else 2)
     assert_as_undisturbed(assert_whole(place, trials))
@@ -203,7 +215,7 @@ def test_a_database_that_is_restarted_ends_no_worker(start: Start, request: pyte
         workers = wait_for_workers(process, url)
         for number in range(times):
             stop_and_start(server, seconds, signal.SIGQUIT if number % 2 else signal.SIGINT)
-            time.sleep(2 * seconds)
+            time.sleep(seconds)
             if process.poll() is None:
                 assert set(psutil.Process(process.pid).children()) <= workers
         _, err = process.communicate(timeout=PATIENCE)
