@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,9 +145,9 @@ def test_an_export_that_was_killed_is_made_again(undisturbed: pn.Study, tmp_path
 # Processes that die at random
 
 
-def kill_at_random(url: str, command: tuple[str, ...], start: Start, kills: int, seed: int) -> int:
+def kill_at_random(url: str, command: tuple[str, ...], start: Start, workers: int, kills: int, seed: int) -> int:
     """Run the command until it comes to its end; meanwhile kill workers that are at work, and now and then the search
-    with them, so often. How often it was.
+    with them, so often. How often it was. Before each kill all workers but one are at work again.
     """
     random_, done = random.Random(seed), 0  # noqa: S311 - no secret
     process = start(*command)
@@ -157,8 +158,8 @@ def kill_at_random(url: str, command: tuple[str, ...], start: Start, kills: int,
             if process.returncode == 0:
                 return done
             process = start(*command)
-        elif done < kills and (workers := at_work(url, process.pid)):
-            victim = psutil.Process(process.pid) if random_.random() < SEARCHES else random_.choice(workers)
+        elif done < kills and len(busy := at_work(url, process.pid)) >= workers - 1:
+            victim = psutil.Process(process.pid) if random_.random() < SEARCHES else random_.choice(busy)
             victim.kill()
             done += 1
     pytest.fail("the search did not come to its end")
@@ -167,11 +168,17 @@ def kill_at_random(url: str, command: tuple[str, ...], start: Start, kills: int,
 def at_work(url: str, search: int) -> list[psutil.Process]:
     """The workers of a search that have something in hand."""
     try:
-        study = pn.load_study(storage=url)
+        study = opened(url)
         pids = {int(one.worker.split("/")[1]) for one in study.store.held(study.id) if one.worker}
         return [child for child in psutil.Process(search).children() if child.pid in pids]
     except (pn.ParetonasError, psutil.NoSuchProcess):  # there is no study yet; it has ended
         return []
+
+
+@cache
+def opened(url: str) -> pn.Study:
+    """The study of a store that is looked at often."""
+    return pn.load_study(storage=url)
 
 
 @pytest.mark.slow
@@ -179,9 +186,9 @@ def at_work(url: str, search: int) -> list[psutil.Process]:
 def test_kills_at_random_moments_lose_nothing(place: str, start: Start, request: pytest.FixtureRequest) -> None:
     """However often workers and the search are killed: exactly what was asked for, as if nothing had happened."""
     long = request.config.getoption("--long")
-    workers, trials, kills, epochs = (4, 120, 100, 100) if long else (2, 4, 3, 100)
+    workers, trials, kills, epochs = (4, 240, 100, 100) if long else (2, 4, 3, 100)
     command = search(place, trials, "--workers", str(workers), "--max-failed", "1", epochs=epochs)
-    done = kill_at_random(place, command, start, kills, seed=len(place))
+    done = kill_at_random(place, command, start, workers, kills, seed=len(place))
     print(f"{done} kills, {workers} workers, {trials} trials")
     assert done >= (kills if long else 2)
     assert_as_undisturbed(assert_whole(place, trials))
