@@ -36,9 +36,9 @@ from .options import (
     Trust,
 )
 from .sampler import SAMPLERS
-from .showing import print_front
 from .study import Study, load_study
 from .study_file import TRIALS, StudyFile
+from .views.tables import print_front
 
 DEFAULTS = StudyFile()
 app = typer.Typer(

@@ -16,11 +16,11 @@ from ..spaces import Compression
 from ..spaces.compression import QUANTIZATIONS, SCHEDULES
 from ..spaces.importance import CRITERIA
 from ..spaces.pruning import SCOPES
-from .export import TEST, check_free, figures_of, unit_of
+from .delivery.export import TEST, check_free, figures_of, unit_of
+from .delivery.retraining import inheritance, inherited_values
 from .options import PICKS, Artifacts, AsJson, MaxLatency, MaxMacs, MaxParameters, Quiet, Storage, StudyName, Trust
-from .retraining import inheritance, inherited_values
-from .showing import console, in_figures
 from .study import DEFAULT_STORAGE, load_study
+from .views.tables import console, in_figures
 
 if TYPE_CHECKING:
     from .trial import Trial

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .export import figures_of
+from .delivery.export import figures_of
 from .options import (
     PICKS,
     Artifacts,
@@ -20,8 +20,8 @@ from .options import (
     Within,
     bounds_of,
 )
-from .showing import print_front, print_pick
 from .study import DEFAULT_STORAGE, load_study
+from .views.tables import print_front, print_pick
 
 
 def front(
@@ -118,6 +118,6 @@ def dashboard(
     ] = 8080,
 ) -> None:
     """Serve optuna-dashboard on the store, with the trained weights, until Ctrl-C."""
-    from .dashboard import serve
+    from .views.dashboard import serve
 
     serve(storage, artifacts=artifacts, host=host, port=port)

@@ -117,7 +117,7 @@ class Study:
         RAY_ADDRESS or of this machine, where one is started if there is none; the database and the place of the
         artifacts have to be reachable from its nodes. gpus_per_worker: also a share of one, for the device cuda.
         """
-        from .progress import Progress
+        from .views.progress import Progress
         from .worker import Budget, Terms, check_positive, work
         from .workers import run_workers, where_of
 
@@ -204,7 +204,7 @@ class Study:
         least as its direction is: ``{"mae": 0.3, "r2": 0.9}``. Within bounds the best is chosen; if they are on quality
         alone, the one with the fewest parameters. Raises NothingFits, naming the nearest, if there is none.
         """
-        from .picking import pick
+        from .delivery.picking import pick
 
         named = {
             self.definition.latency: max_latency_ms,
@@ -248,7 +248,7 @@ class Study:
         which: as for ``pick``. epochs: by default all that its training says. seed: of the weights and the order of the
         data, by default the study's.
         """
-        from .retraining import train
+        from .delivery.retraining import train
 
         return train(self.pick(which), epochs=epochs, seed=seed, on_epoch=on_epoch)
 

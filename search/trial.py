@@ -14,7 +14,7 @@ from ..spaces.architecture import Json
 from ..storage import CurvePoint, Evaluation
 from .constraints import held
 from .data import data_of
-from .export import TEST, export
+from .delivery.export import TEST, export
 
 if TYPE_CHECKING:
     from .study import Study

@@ -23,8 +23,8 @@ import paretonas as pn
 from paretonas.errors import UsageError
 from paretonas.objectives import OBJECTIVES, TASKS, as_task
 from paretonas.search.cli import app
-from paretonas.search.dashboard import free_port
 from paretonas.search.data import load_data
+from paretonas.search.views.dashboard import free_port
 from paretonas.spaces import SPACES, Space
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,8 +10,8 @@ import torch
 import paretonas as pn
 from paretonas.errors import UsageError
 from paretonas.search.data import load_data
+from paretonas.search.delivery.retraining import ancestors, from_scratch, inheritance, inherited_values
 from paretonas.search.evaluate import evaluate
-from paretonas.search.retraining import ancestors, from_scratch, inheritance, inherited_values
 from paretonas.spaces import Candidate
 
 BRIEF = pn.TrainingSpace(epochs=3, finetune_epochs=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from .study import load_study
+from ..study import load_study
 
 
 def load_model(

@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from .. import own
-from ..errors import ExportError
-from ..objectives import Data, Target, objective_of
-from ..spaces import Architecture, DataSpec, example_input, write_source
-from ..spaces.architecture import Json
-from ..storage import weights_in_bytes
-from .data import data_of
+from ... import own
+from ...errors import ExportError
+from ...objectives import Data, Target, objective_of
+from ...spaces import Architecture, DataSpec, example_input, write_source
+from ...spaces.architecture import Json
+from ...storage import weights_in_bytes
+from ..data import data_of
 
 if TYPE_CHECKING:
-    from .trial import Trial
+    from ..trial import Trial
 
 TEST = "test_"  # before the name of a metric: measured on the test split
 FILES = ("net.py", "net.safetensors", "net.json")

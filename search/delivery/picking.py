@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import StudyError, UsageError
-from ..storage import ENDED
-from .front import best, best_within, knee
+from ...errors import StudyError, UsageError
+from ...storage import ENDED
+from ..front import best, best_within, knee
 
 if TYPE_CHECKING:
-    from .study import Study
-    from .trial import Trial
+    from ..study import Study
+    from ..trial import Trial
 
 WORDS = ("knee", "best")
 
@@ -59,7 +59,7 @@ def _joined(named: Mapping[str, float], within: Mapping[str, float]) -> dict[str
 
 
 def _by_number(study: "Study", number: int) -> "Trial":
-    from .trial import Trial
+    from ..trial import Trial
 
     found = study.store.numbered(study.id, [number]).get(number)
     if found is not None and found.state in ENDED:

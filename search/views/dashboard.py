@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from ..errors import UsageError
-from ..storage import Store
+from ...errors import UsageError
+from ...storage import Store
 
 PORTS_TO_TRY = 20
 

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from .constraints import held
-from .front import best, hypervolume, non_dominated
+from ..constraints import held
+from ..front import best, hypervolume, non_dominated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .study import Study
+    from ..study import Study
 
 ENOUGH = 200  # values before only those are kept that matter
 PLAIN_LINES = 10  # so many lines in all where the output is no terminal

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..spaces import Candidate, Compression
-from .export import figures_of, unit_of
+from ...spaces import Candidate, Compression
+from ..delivery.export import figures_of, unit_of
 
 AS_IT_IS = Compression()
 COUNTS = ("parameters", "nonzero_parameters", "macs", "size_bytes", "file_bytes", "activation_bytes")
@@ -16,8 +16,8 @@ COUNTS = ("parameters", "nonzero_parameters", "macs", "size_bytes", "file_bytes"
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .study import Study
-    from .trial import Trial
+    from ..study import Study
+    from ..trial import Trial
 
 
 def print_front(study: "Study", *, as_json: bool) -> None:
