@@ -52,7 +52,7 @@ class Compressed:
         """The figures before and after."""
         from rich.table import Table
 
-        from .delivery.export import TEST
+        from .delivery.card import TEST
         from .views.tables import in_figures
 
         table = Table(title=f"Compressed on {self.card['task']['type']}", title_justify="left")
@@ -70,7 +70,7 @@ class Compressed:
 
     def unit(self, name: str) -> str:
         """The unit of a figure, in words."""
-        from .delivery.export import unit_of
+        from .delivery.card import unit_of
 
         if name == LATENCY:
             runs = "eager" if self.quantized is None else "before eager, after ONNX Runtime"
@@ -159,7 +159,7 @@ class Compressed:
             return None
 
     def _docstring(self) -> str:
-        from .delivery.export import USAGE, what_comes_in, what_comes_out
+        from .delivery.card import USAGE, what_comes_in, what_comes_out
 
         made_of = f"These are of {INT8}, the int8 network on ONNX Runtime; net.py is the one that it was made of."
         figures = [f"{name} {value:g}, before {self.before[name]:g}" for name, value in self.after.items()]

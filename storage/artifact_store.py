@@ -26,8 +26,10 @@ from .tables import ArtifactRow, EvaluationRow
 WEIGHTS = "net.safetensors"
 INT8 = "net.int8.onnx"
 CHECKPOINT = "checkpoint"
+VIEW = "view/"  # before the name of what is made for people, of an evaluation that has ended
 SLOTS = ("checkpoint/0", "checkpoint/1")  # written in turn: the last whole one is never touched
-ANSWERS = uuid5(NAMESPACE_URL, "https://paretonas/answers")
+ANSWERS = "answers"
+OF_NOBODY = uuid5(NAMESPACE_URL, "https://paretonas/answers")
 
 
 class ArtifactStore(Database):
@@ -68,6 +70,32 @@ class ArtifactStore(Database):
     ) -> str:
         """Keep the weights of an evaluation in hand as safetensors; gives their id."""
         return self.save_artifact(evaluation, WEIGHTS, weights_in_bytes(architecture, state), trial=trial)
+
+    def save_view(self, evaluation: int, name: str, content: bytes, *, study: int, trial: int) -> str:
+        """Keep a file for people beside an evaluation that has ended, in the place of an earlier one; gives its id.
+
+        study, trial: Optuna's ids, at which optuna-dashboard then shows the file. Whoever makes it may write it.
+        """
+        artifact, earlier = self._note_view(evaluation, VIEW + name, content)
+        self.artifacts.write(artifact, content)
+        self._remove(earlier)
+        said = {"artifact_id": artifact, "filename": name, "encoding": None}
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        for other in earlier:
+            self.optuna.set_study_system_attr(study, f"dashboard:artifacts:{trial}:{other}", json.dumps(None))
+        place = f"dashboard:artifacts:{trial}:{artifact}"  # of a trial that has ended, Optuna takes no attribute
+        self.optuna.set_study_system_attr(study, place, json.dumps({**said, "mimetype": kind}))
+        return artifact
+
+    @patient
+    def views(self, study: int) -> dict[int, set[str]]:
+        """The names of the files for people that evaluations of a study have, by evaluation."""
+        named = select(ArtifactRow.evaluation_id, ArtifactRow.name).where(ArtifactRow.name.startswith(VIEW))
+        found: dict[int, set[str]] = {}
+        with self.session() as session:
+            for identity, name in session.execute(named.join(EvaluationRow).where(EvaluationRow.study_id == study)):
+                found.setdefault(int(identity or 0), set()).add(name.removeprefix(VIEW))
+        return found
 
     def read_artifact(self, artifact: str) -> bytes:
         """What a file holds. StoreError if it is gone, or is not what was written."""
@@ -128,21 +156,31 @@ class ArtifactStore(Database):
     def keep_answers(self, name: str, answers: Mapping[str, torch.Tensor]) -> None:
         """Keep what a teacher answers, by head."""
         content = save({head: tensor.cpu().contiguous() for head, tensor in answers.items()})
-        artifact = str(uuid5(ANSWERS, name))
-        row, known = _row(artifact, None, "answers", content), self._artifact(artifact)
-        if known is None or known.sha256 != row.sha256:
-            self._forget([artifact])
-            self._add_unless_there(row)
-        self.artifacts.write(artifact, content)
+        self.keep_file(name, ANSWERS, content)
 
     def answers(self, name: str) -> dict[str, torch.Tensor] | None:
         """What was kept of a teacher; None if nothing was, or it cannot be read: then it is made anew."""
-        artifact = str(uuid5(ANSWERS, name))
+        artifact = file_id(name)
         known = self._artifact(artifact)
         if known is None or self.artifacts.size(artifact) != known.bytes:
             return None
         content = self.artifacts.read(artifact)
         return load(content) if _hash(content) == known.sha256 else None
+
+    # What belongs to no evaluation
+
+    def keep_file(self, identity: str, name: str, content: bytes) -> str:
+        """Keep a file that no evaluation owns, in the place of an earlier one of the same identity; gives its id.
+
+        identity: what its id is made of, equal for equal things.
+        """
+        artifact = file_id(identity)
+        row, known = _row(artifact, None, name, content), self._artifact(artifact)
+        if known is None or known.sha256 != row.sha256:
+            self._forget([artifact])
+            self._add_unless_there(row)
+        self.artifacts.write(artifact, content)
+        return artifact
 
     # Weights that are not kept
 
@@ -166,6 +204,16 @@ class ArtifactStore(Database):
         """The row of a file that is to be written; its id, and those of earlier ones of its name."""
         with self.writing() as session:
             artifact = str(uuid5(UUID(self._token(session, evaluation)), f"{name}/{_hash(content)}"))
+            earlier = [other for other in session.scalars(_named(evaluation, name)) if other != artifact]
+            session.merge(_row(artifact, evaluation, name, content))
+        return artifact, earlier
+
+    @patient
+    def _note_view(self, evaluation: int, name: str, content: bytes) -> tuple[str, list[str]]:
+        """The row of a file for people; its id, and those of earlier ones of its name."""
+        with self.writing() as session:
+            token = session.scalars(select(EvaluationRow.token).where(EvaluationRow.id == evaluation)).one()
+            artifact = str(uuid5(UUID(token), f"{name}/{_hash(content)}"))
             earlier = [other for other in session.scalars(_named(evaluation, name)) if other != artifact]
             session.merge(_row(artifact, evaluation, name, content))
         return artifact, earlier
@@ -203,7 +251,8 @@ class ArtifactStore(Database):
             if row.state not in ENDED:
                 self.in_hand(session, evaluation)
                 return slots
-            files = set(session.scalars(select(ArtifactRow.id).where(ArtifactRow.evaluation_id == evaluation)))
+            mine = (ArtifactRow.evaluation_id == evaluation) & ArtifactRow.name.not_like(f"{VIEW}%")
+            files = set(session.scalars(select(ArtifactRow.id).where(mine)))
             others = files - slots - {row.weights, row.quantized}
             return slots | (others - used_of(session, others) if others else others)
 
@@ -233,6 +282,11 @@ class ArtifactStore(Database):
         token = session.scalar(select(EvaluationRow.token).where(EvaluationRow.id == evaluation))
         assert token is not None
         return token
+
+
+def file_id(identity: str) -> str:
+    """The id of a file that no evaluation owns."""
+    return str(uuid5(OF_NOBODY, identity))
 
 
 def slots_of(token: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The part of the store that is read: what was tried in a study, how it went, and its front."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from sqlalchemy import func, select
 
@@ -9,6 +10,7 @@ from .patience import patient
 from .records import ENDED, FINISHED, CurvePoint, Evaluation, evaluation_of, point_of
 from .tables import EpochRow, EvaluationRow, StudyRow
 
+T = TypeVar("T")
 AT_ONCE = 500  # ids in one query; databases bound their number
 
 
@@ -153,6 +155,19 @@ class History(Database):
                 found |= {read.trial_number: read for read in map(evaluation_of, session.scalars(rows))}
         return found
 
+    def keyed(self, study: int, keys: Iterable[str]) -> dict[str, Evaluation]:
+        """The evaluations of some candidates that a study began, by the candidate's key."""
+        return self._keyed(study, sorted(keys))
+
+    @patient
+    def _keyed(self, study: int, every: Sequence[str]) -> dict[str, Evaluation]:
+        one, found = EvaluationRow, dict[str, Evaluation]()
+        with self.session() as session:
+            for keys in _some_at_once(every):
+                rows = session.scalars(select(one).where(one.study_id == study, one.key.in_(keys)))
+                found |= {str(row.key): evaluation_of(row) for row in rows}
+        return found
+
     @patient
     def evaluation(self, evaluation: int) -> Evaluation:
         with self.session() as session:
@@ -170,6 +185,6 @@ class History(Database):
         return self.curves([evaluation]).get(evaluation, [])
 
 
-def _some_at_once(every: Sequence[int]) -> Iterator[Sequence[int]]:
-    """As many ids at once as a query takes."""
+def _some_at_once(every: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many ids, or keys, at once as a query takes."""
     return (every[start : start + AT_ONCE] for start in range(0, len(every), AT_ONCE))

@@ -83,7 +83,7 @@ def test_help_lists_the_commands(cli: Cli) -> None:
     answer = cli("--help")
     assert answer.returncode == 0
     assert all(name.split()[0] in answer.stdout for name in COMMANDS)
-    words = "run worker front pick export dashboard status stop doctor shrink grow train compress tasks"
+    words = "run worker front pick export dashboard report draw confirm status stop doctor shrink grow train compress tasks"
     assert {*words.split(), "space show"} == COMMANDS.keys()
 
 

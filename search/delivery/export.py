@@ -1,4 +1,4 @@
-"""The winner leaves: a readable module, its weights and its card."""
+"""The winner leaves: a readable module, its weights, other formats of it, its card and a script to train it on."""
 
 import hashlib
 import importlib.util
@@ -13,49 +13,62 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ... import own
-from ...errors import ExportError
-from ...objectives import Data, Target, objective_of
-from ...spaces import Architecture, DataSpec, example_input, write_source
+from ...errors import CandidateFailed, ExportError, UsageError
+from ...objectives import Data, Deployed
+from ...spaces import Architecture, example_input, write_source
 from ...spaces.architecture import Json
 from ...storage import weights_in_bytes
 from ..data import data_of
+from .card import NOT_STATED, card_of, docstring, figures_of
+from .card_text import card_text
+from .formats import ALL, FORMATS, Format, formats_of
+from .formats_checked import by_head, write_format
+from .script import write_script
 
 if TYPE_CHECKING:
     from ..trial import Trial
 
-TEST = "test_"  # before the name of a metric: measured on the test split
-FILES = ("net.py", "net.safetensors", "net.json")
-INT8 = "net.int8.onnx"  # beside them, of a trial of 8 bits: what its figures were measured on
-USAGE = """Use (needs torch and safetensors):
-
-    from safetensors.torch import load_file
-    net = Net()
-    net.load_state_dict(load_file("net.safetensors"))
-    answers = net.eval()(batch)"""
-FASTER = 0.95  # times the latency without zeros; what is nearer to it is noise
-SHOWN = 12  # names of classes in a docstring; the card has all
+SOURCE, WEIGHTS, CARD, PAGE, SCRIPT = "net.py", "net.safetensors", "net.json", "README.md", "train.py"
+FILES = (SOURCE, WEIGHTS, CARD, PAGE, SCRIPT)  # of every export
+EVER = {*FILES, *(one.file for one in FORMATS.values()), *(one.int8 for one in FORMATS.values())}
 
 
-def export(trial: "Trial", folder: Path, *, force: bool) -> Path:
+def export(
+    trial: "Trial",
+    folder: Path,
+    *,
+    formats: str | Sequence[str] = (),
+    licence: str = NOT_STATED,
+    force: bool = False,
+) -> Path:
     """See ``Trial.export``. Either all files are written, after the check, or none."""
-    quantized = trial.evaluation.quantized
-    files = FILES if quantized is None else (*FILES, INT8)
-    check_free(folder, files, force=force)
+    chosen = formats_of(formats)
+    deployed = trial.deployed()
+    if deployed.quantized is not None and FORMATS["onnx"] not in chosen:
+        chosen = [FORMATS["onnx"], *chosen]  # what its figures were measured on
+    check_free(folder, (*FILES, *(one.name(deployed) for one in chosen)), force=force)
     data = data_of(trial.study.definition, "cpu")
-    network, figures = trial.load(quantized=False), figures_of(trial)
+    figures = figures_of(trial)
     text = write_source(trial.architecture, docstring(trial, data, figures))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as place:
-            source, weights, card = (Path(place) / name for name in FILES)
-            if quantized is not None:
-                (Path(place) / INT8).write_bytes(trial.study.store.read_artifact(quantized))
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
+            place = Path(name)
+            source, weights = place / SOURCE, place / WEIGHTS
             source.write_text(text, encoding="utf-8")
-            weights.write_bytes(weights_in_bytes(trial.architecture, network.state_dict()))
-            check(network, trial.architecture, source, weights)
-            card.write_text(json.dumps(card_of(trial, data, figures, weights), indent=2) + "\n", encoding="utf-8")
-            for name in files:
-                (Path(place) / name).replace(folder / name)
+            weights.write_bytes(weights_in_bytes(trial.architecture, deployed.network.state_dict()))
+            check(deployed.network, trial.architecture, source, weights)
+            threads, optional = trial.study.definition.threads, ALL in formats
+            checks = {
+                one.name(deployed): _written(one, deployed, data, place, threads=threads, optional=optional)
+                for one in chosen
+            }
+            card = card_of(trial, data, figures, weights, checks, licence)
+            (place / PAGE).write_text(card_text(trial, data, figures, card), encoding="utf-8")
+            (place / SCRIPT).write_text(write_script(trial, data), encoding="utf-8")
+            card["files"] = {path.name: _sha256(path) for path in sorted(place.iterdir())}
+            (place / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            _put(place, folder)
     except OSError as error:
         raise ExportError(
             f"{folder} cannot take the export: {error.strerror or error}: choose a folder that is writable and has room"
@@ -64,10 +77,57 @@ def export(trial: "Trial", folder: Path, *, force: bool) -> Path:
 
 
 def check_free(folder: Path, files: Sequence[str] = FILES, *, force: bool) -> None:
-    """ExportError if a file is there that may not be overwritten."""
-    there = [name for name in files if (folder / name).exists()]
-    if there and not force:
+    """ExportError if a file is there that may not be overwritten; it says which were changed since an export."""
+    if force:
+        return
+    before = _earlier(folder)
+    there = [
+        f"{name} (changed since its export)" if name in before and before[name] != _sha256(folder / name) else name
+        for name in files
+        if (folder / name).exists()
+    ]
+    if there:
         raise ExportError(f"{', '.join(there)} of {folder} would be overwritten: export elsewhere, or force it")
+
+
+def _put(place: Path, folder: Path) -> None:
+    """Move all files of a place into a folder; those of an earlier export that are of no use now leave it."""
+    written = [path.name for path in place.iterdir()]
+    stale = [name for name, digest in _earlier(folder).items() if name not in written]
+    stale = [name for name in stale if (folder / name).is_file() and _sha256(folder / name) == _earlier(folder)[name]]
+    for name in written:
+        (place / name).replace(folder / name)
+    for name in stale:
+        (folder / name).unlink()
+
+
+def _earlier(folder: Path) -> dict[str, str]:
+    """The files of an earlier export into a folder, with their hashes, as its card has them; {} if there is none."""
+    try:
+        files = json.loads((folder / CARD).read_text(encoding="utf-8"))["files"]
+        return {name: str(files[name]) for name in files if name in EVER}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _written(one: Format, deployed: Deployed, data: Data, place: Path, *, threads: int, optional: bool) -> Json:
+    """Write a format; what the card says of it. optional: why it cannot be written is said there too."""
+    try:
+        return write_format(one, deployed, data, place, threads=threads)
+    except (UsageError, CandidateFailed, ExportError) as error:
+        (place / one.name(deployed)).unlink(missing_ok=True)
+        if optional:
+            return {"format": one.word, "left_out": str(error)}
+        if isinstance(error, ExportError):
+            raise
+        raise ExportError(
+            f"this network cannot be written as {one.word}: {error}; nothing was written, leave {one.word} out of the "
+            "formats"
+        ) from error
 
 
 def check(network: nn.Module, architecture: Architecture, source: Path, weights: Path) -> None:
@@ -96,108 +156,3 @@ def agrees(network: nn.Module, architecture: Architecture, source: Path, weights
     with torch.inference_mode():
         ours, theirs = by_head(network(batch)), by_head(exported(batch))
     return ours.keys() == theirs.keys() and all(torch.equal(ours[head], theirs[head]) for head in ours)
-
-
-def by_head(answers: torch.Tensor | dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A network's answers as a dict, also where there is one head."""
-    return answers if isinstance(answers, dict) else {"": answers}
-
-
-def docstring(trial: "Trial", data: Data, measured: dict[str, float]) -> str:
-    """The figures that the network was chosen by, what comes in and out, and how to use it."""
-    figures = [f"{name} {_number(value)} ({unit_of(name)})" for name, value in measured.items()]
-    return "\n".join(
-        [
-            f"Trial {trial.number} of the paretonas study {trial.study.name!r} on {trial.study.definition.task.name}.",
-            "",
-            *figures,
-            *notes(trial),
-            f"Layers: {trial.architecture}",
-            "",
-            f"In: {what_comes_in(data.spec)}, prepared as 'preprocessing' in net.json says.",
-            *(f"Out: {what_comes_out(target, data.spec)}." for target in data.targets),
-            "",
-            USAGE,
-        ]
-    )
-
-
-def notes(trial: "Trial") -> list[str]:
-    """What has to be known of the figures: on what they were measured, and whether zeros among the weights helped."""
-    said = []
-    if trial.evaluation.quantized is not None:
-        said.append(f"These are of {INT8}, the int8 network on ONNX Runtime; net.py is the one that it was made of.")
-    for name, detail in trial.evaluation.details.items():
-        if "dense" in detail:
-            ratio = trial.values[name] / detail["dense"]
-            gain = (
-                "the zeros make it faster"
-                if ratio < FASTER
-                else "the zeros do not make it faster: they are multiplied too"
-            )
-            said.append(f"{name} is {ratio:.2f} of that of the same network without zeros: {gain}.")
-    return said
-
-
-def what_comes_in(spec: DataSpec) -> str:
-    """Shape and type of a batch, in words."""
-    shape = f"(N, {', '.join(map(str, spec.input_shape))})"
-    if spec.vocabulary is not None:
-        return f"{shape} int64, tokens below {spec.vocabulary}"
-    if not spec.categories:
-        return f"{shape} float32"
-    below = ", ".join(map(str, spec.categories))
-    return f"{shape} float32, of whose columns the last {len(spec.categories)} hold category codes below {below}"
-
-
-def what_comes_out(target: Target, spec: DataSpec) -> str:
-    """Shape and meaning of an answer, in words."""
-    (head,) = (head for head in spec.heads if head.name == target.head)
-    named = f"{head.name!r}: " if len(spec.heads) > 1 else ""
-    if target.kind == "number":
-        return f"{named}(N, 1), which times {target.std:g} plus {target.mean:g} is the value"
-    if target.kind == "tokens":
-        return f"{named}(N, length, {head.outputs}), scores of the token that comes next, at each position"
-    names = ", ".join(target.names[:SHOWN]) + (", …" if len(target.names) > SHOWN else "")
-    return f"{named}(N, {head.outputs}), scores of the classes {names}"
-
-
-def figures_of(trial: "Trial") -> dict[str, float]:
-    """What was measured, with the test split's figures, which a pick reports."""
-    return {**trial.values, **trial.test_metrics()}
-
-
-def card_of(trial: "Trial", data: Data, measured: dict[str, float], weights: Path) -> Json:
-    """The model card as data: figures with units and conditions, origin, and the whole description."""
-    definition, evaluation = trial.study.definition, trial.evaluation
-    return {
-        "study": trial.study.name,
-        "trial": trial.number,
-        "task": definition.task.to_json(),
-        "fingerprint": definition.fingerprint,
-        "objectives": list(definition.objectives),
-        "values": measured,
-        "units": {name: unit_of(name) for name in measured},
-        "notes": notes(trial),
-        "conditions": {name: detail for name, detail in evaluation.details.items() if detail},
-        "preprocessing": {name: done for name, done in data.preprocessing.items() if name != "targets"},
-        "targets": {target.head: target.to_json() for target in data.targets},
-        "seed": evaluation.seed,
-        "candidate": trial.candidate.to_json(),
-        "architecture": trial.architecture.to_json(),
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "check": "outputs of net.py with net.safetensors equal the trained network's bit for bit on 16 random examples",
-    }
-
-
-def unit_of(name: str) -> str:
-    """The unit of a measured number, in words."""
-    if not name.startswith(TEST):
-        return objective_of(name).unit
-    return unit_of(name.removeprefix(TEST)).replace(
-        "on the validation split", "on the test split, which the search never saw"
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if float(value).is_integer() and value > 1 else f"{value:.4g}"

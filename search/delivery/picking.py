@@ -1,35 +1,25 @@
-"""Choosing one trial of a study."""
+"""Choosing one trial of a study, or the first few."""
 
-import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...errors import StudyError, UsageError
+from ...errors import StudyError
 from ...storage import ENDED
-from ..front import best, best_within, knee
+from .choosing import Choice
 
 if TYPE_CHECKING:
     from ..study import Study
     from ..trial import Trial
 
-WORDS = ("knee", "best")
+
+def pick(study: "Study", choice: Choice) -> "Trial":
+    """See ``Study.pick``."""
+    return ranked(study, choice)[0]
 
 
-def pick(study: "Study", which: str | int | None, named: Mapping[str, float], within: Mapping[str, float]) -> "Trial":
-    """See ``Study.pick``. named, within: bounds by measure, from the options of their own and from ``within``."""
-    bounds = _joined(named, within)
-    if which is not None and bounds:
-        raise UsageError(f"a pick is a word, a number or bounds, not {which!r} and bounds together")
-    if which is None and not bounds:
-        raise UsageError(
-            f"a pick is {' or '.join(map(repr, WORDS))}, a trial's number, or a bound such as max_latency_ms"
-        )
-    if which is not None and not isinstance(which, str | int):
-        raise UsageError(f"a pick is a word or a trial's number, {which!r} was given")
-    if isinstance(which, int) or (which is not None and which.isdecimal()):
-        return _by_number(study, int(which))
-    if which is not None and which not in WORDS:
-        raise UsageError(f"unknown pick {which!r}: there is {', '.join(WORDS)}, or a trial's number")
+def ranked(study: "Study", choice: Choice) -> "list[Trial]":
+    """The points of the front that may be chosen, the one that is chosen first; of a trial's number, that trial."""
+    if choice.number is not None:
+        return [_by_number(study, choice.number)]
     front, definition = study.pareto_front, study.definition
     if not front:
         ended = study.trials
@@ -38,24 +28,7 @@ def pick(study: "Study", which: str | int | None, named: Mapping[str, float], wi
             f"the study {study.name!r} has nothing to pick from: of {len(ended)} trials that ended none "
             f"succeeded{wanted}"
         )
-    values = [trial.values for trial in front]
-    if which == "knee":
-        return front[knee(values, definition.resolved_objectives)]
-    if which == "best":
-        return front[best(values, definition.quality)]
-    return front[best_within(values, bounds, definition.quality)]
-
-
-def _joined(named: Mapping[str, float], within: Mapping[str, float]) -> dict[str, float]:
-    """All bounds by measure. UsageError for one that is no number or is given twice."""
-    twice = sorted(named.keys() & within.keys())
-    if twice:
-        raise UsageError(f"a measure is bounded once, {', '.join(twice)} was bounded twice")
-    bounds = {**named, **within}
-    for name, bound in bounds.items():
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or math.isnan(bound):
-            raise UsageError(f"a bound is a number, {bound!r} was given for {name}")
-    return bounds
+    return [front[index] for index in choice.order([trial.values for trial in front], definition)]
 
 
 def _by_number(study: "Study", number: int) -> "Trial":

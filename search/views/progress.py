@@ -1,140 +1,122 @@
-"""Live progress of a search, read from the store, so that it is the same for one worker and many."""
+"""Live progress of a search on the terminal: the work done, the front, and how it grew."""
 
 import sys
-import time
-from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
 
-from ..constraints import held
-from ..front import best, hypervolume, non_dominated
+from .standing import Asked, Standing
+from .tables import in_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ..study import Study
 
-ENOUGH = 200  # values before only those are kept that matter
 PLAIN_LINES = 10  # so many lines in all where the output is no terminal
+MOST_ROWS = 8  # of the front
+OTHER_ROWS = 9  # of a terminal, that the table leaves free
+SPARKS, ASCII_SPARKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
+SPARK_WIDTH = 32
 
 
 class Progress:
-    """A bar on a terminal, a line for every tenth of the work elsewhere; on standard error."""
+    """A bar, the front and its hypervolume on a terminal, a line for every tenth of the work elsewhere; on standard
+    error.
+    """
 
-    def __init__(
-        self, study: "Study", total: int | None, timeout: float | None, *, show: bool, epochs: int | None = None
-    ) -> None:
-        self._study, self._total, self._timeout, self._epochs, self._show = study, total, timeout, epochs, show
-        self._seen: set[int] = set()
-        self._values: list[Mapping[str, float]] = []
-        self._kinds: Counter[str] = Counter()  # of failures
-        self._stopped = self._spent = 0
-        self._console = Console(file=sys.stderr)
-        self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(), console=self._console
+    def __init__(self, study: "Study", asked: Asked) -> None:
+        self._study = study
+        self._standing = Standing(study, asked)
+        self._console = Console(file=sys.stderr, emoji=False)
+        bar = BarColumn(bar_width=24)
+        self._bar = Bar(TextColumn("{task.description}"), bar, TimeElapsedColumn(), console=self._console)
+        self._task = self._bar.add_task("starting", total=self._standing.whole or None)
+        self._live = Live(
+            self._bar,
+            console=self._console,
+            refresh_per_second=4,
+            redirect_stdout=sys.stdout.isatty(),  # what goes into a file or a pipe stays there
+            vertical_overflow="crop",
         )
-        self._task = self._bar.add_task("starting", total=self._whole() or None)
+        self._last_line = 0
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
-        self.refresh(silent=True)
-        self._at_start = self._last_line = self._done()
-        if self._show and self._console.is_terminal:
-            self._bar.start()
+        self._standing.read()
+        self._last_line = self._standing.at_start
+        if self._console.is_terminal:
+            self._show(self._picture())
+            self._live.start(refresh=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.refresh()
-        if self._bar.live.is_started:
-            self._bar.stop()
+        try:
+            self.refresh()
+            self._show(Group(self._bar, *self._lines()))
+        finally:
+            self._live.stop()  # the cursor is shown again, whatever happened
 
-    def refresh(self, *, silent: bool = False) -> None:
-        """Take in what finished since the last call, and show it. Where nothing is shown, nothing is read."""
-        if not self._show:
-            return
-        self._read()
-        if silent:
-            return
+    def refresh(self) -> None:
+        """Take in what ended since the last call, and show it."""
+        standing = self._standing
+        new = standing.read()
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=self._done(), description=self.line())
-        elif self._done() - self._last_line >= max(1, (self._whole() - self._at_start) // PLAIN_LINES):
-            self._last_line = self._done()
-            self._console.print(self.line(), soft_wrap=True, highlight=False)
+            self._show(self._picture() if new else None)
+        elif standing.done - self._last_line >= max(1, (standing.whole - standing.at_start) // PLAIN_LINES):
+            self._last_line = standing.done
+            line = " · ".join([*standing.work, *standing.results])
+            self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    def _read(self) -> None:
-        store, study = self._study.store, self._study.id
-        if self._epochs is not None:
-            self._spent = store.epochs_trained(study)
-        if store.finished(study) == len(self._seen):
-            return
-        new = [identity for identity in store.finished_ids(study) if identity not in self._seen]
-        self._seen.update(new)
-        for evaluation in store.read(new):
-            if evaluation.state == "failed":
-                self._kinds[evaluation.kind or "crashed"] += 1
-            elif evaluation.state == "stopped":
-                self._stopped += 1
-            elif held(self._study.definition.bounds, evaluation.values):
-                self._values.append(evaluation.values)
-        self._values = self._telling()
+    def _show(self, picture: RenderableType | None) -> None:
+        """Renew the bar, and all else if it is given."""
+        done = " · ".join(self._standing.work)
+        self._bar.update(self._task, completed=self._standing.done, description=escape(done))
+        if picture is not None:
+            self._live.update(picture, refresh=self._live.is_started)
 
-    def _telling(self) -> "list[Mapping[str, float]]":
-        """Those values that the line follows from: the front, and the ends of each objective's range."""
-        values, definition = self._values, self._study.definition
-        if len(values) < ENOUGH:
-            return values
-        kept = {*non_dominated(values, definition.resolved_objectives), best(values, definition.quality)}
-        for name in definition.objectives:
-            column = [each[name] for each in values]
-            kept |= {column.index(min(column)), column.index(max(column))}
-        return [values[index] for index in sorted(kept)]
+    def _picture(self) -> RenderableType:
+        front = self._front()
+        return Group(self._bar, *self._lines(), *([] if front is None else [front]))
 
-    def line(self) -> str:
-        """Trials done, epochs spent if they are bounded, time left, front size, best in the first quality objective,
-        hypervolume.
-        """
-        objectives, quality = self._study.definition.resolved_objectives, self._study.definition.quality
-        done = f"trial {len(self._seen)}" + ("" if self._total is None else f"/{self._total}")
-        parts = [done]
-        if self._epochs is not None:
-            parts.append(f"epoch {self._spent}/{self._epochs}")
-        parts.append(self._left())
-        if self._values:
-            parts += [
-                f"front {len(non_dominated(self._values, objectives))}",
-                f"best {quality.name} {self._values[best(self._values, quality)][quality.name]:.4f}",
-                f"hypervolume {hypervolume(self._values, objectives):.3f}",
-            ]
-        if self._stopped:
-            parts.append(f"stopped {self._stopped}")
-        if self._kinds:
-            kinds = ", ".join(f"{kind} {count}" for kind, count in self._kinds.most_common())
-            parts.append(f"failed {self._kinds.total()} ({kinds})")
-        if self._study.definition.constraints and (refused := self._study.store.refused(self._study.id)):
-            parts.append(f"refused {refused}")
-        return " · ".join(part for part in parts if part)
+    def _lines(self) -> list[Text]:
+        """Results in words, and the hypervolume over the trials until now."""
+        lines = [Text(" · ".join(self._standing.results) or "no trial has ended yet")]
+        if curve := self._standing.curve(SPARK_WIDTH):
+            utf8 = (self._console.encoding or "").lower().startswith("utf")
+            lines.append(Text("hypervolume " + sparkline(curve, SPARKS if utf8 else ASCII_SPARKS), style="cyan"))
+        return lines
 
-    def _done(self) -> int:
-        """What counts: trials, or epochs where only these are bounded."""
-        return len(self._seen) if self._total is not None or self._epochs is None else self._spent
+    def _front(self) -> Table | None:
+        """As many points of the front as there is room for, the ends among them."""
+        points = self._standing.front
+        room = max(2, min(MOST_ROWS, self._console.height - OTHER_ROWS))
+        if not points:
+            return None
+        names = self._study.definition.objectives
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("trial", *names):
+            table.add_column(name, justify="right", no_wrap=True)
+        chosen = range(len(points))
+        if len(points) > room:
+            chosen = sorted({round(place * (len(points) - 1) / (room - 1)) for place in range(room)})  # type: ignore[assignment]
+            table.caption = f"{len(chosen)} of the {len(points)} points of the front"
+            table.caption_justify = "left"
+        for index in chosen:
+            point = points[index]
+            table.add_row(str(point.trial), *(in_figures(name, point.values[name]) for name in names))
+        return table
 
-    def _whole(self) -> int:
-        return self._total or self._epochs or 0
 
-    def _left(self) -> str:
-        spent, fresh = time.monotonic() - self._began, self._done() - self._at_start
-        guesses = []
-        if self._whole() and fresh:
-            guesses.append(max(0.0, (self._whole() - self._done()) * spent / fresh))
-        if self._timeout is not None:
-            guesses.append(max(0.0, self._timeout - spent))
-        if not guesses:
-            return ""
-        minutes, seconds = divmod(round(min(guesses)), 60)
-        return f"{minutes}:{seconds:02d} left"
+def sparkline(curve: list[float], sparks: str = SPARKS) -> str:
+    """A line of blocks as high as the values, from 0 to the largest; one letter for each."""
+    top = max(curve, default=0.0) or 1.0
+    return "".join(
+        sparks[min(len(sparks) - 1, int(max(0.0, value) / top * (len(sparks) - 1) + 0.5))] for value in curve
+    )
