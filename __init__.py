@@ -45,6 +45,9 @@ from .spaces import (
     Whole,
     Words,
     build,
+    difference,
+    draw,
+    draw_png,
     share_weights,
 )
 
@@ -96,7 +99,10 @@ __all__ = [
     "build",
     "compress",
     "create_study",
+    "difference",
     "doctor",
+    "draw",
+    "draw_png",
     "load_model",
     "load_study",
     "restore",

@@ -28,8 +28,8 @@ from paretonas.objectives import (
     loss_gradients,
     train,
 )
+from paretonas.search.delivery.export import agrees
 from paretonas.search.evaluate import evaluate
-from paretonas.search.export import agrees
 from paretonas.spaces import (
     Move,
     Network,

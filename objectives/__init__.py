@@ -27,8 +27,8 @@ from .objective import (
     own_names,
     split_names,
 )
-from .onnx import OnnxNetwork, to_onnx
-from .quantization import quantize, quantize_for
+from .onnx import OnnxNetwork, to_onnx, trace
+from .quantization import calibration_batches, quantize, quantize_for
 from .quantization_aware import fake_quantization
 from .shrinking import Shrunk, shrink
 from .tasks import (
@@ -101,6 +101,7 @@ __all__ = [
     "Vision",
     "as_task",
     "calibrate",
+    "calibration_batches",
     "cheapest_layers",
     "check_objectives",
     "check_teacher",
@@ -132,5 +133,6 @@ __all__ = [
     "timed",
     "timing",
     "to_onnx",
+    "trace",
     "train",
 ]

@@ -112,9 +112,52 @@ def executorch_version() -> str:
 def _traced(network: nn.Module, example: Tensor, **shapes: Any) -> torch.export.ExportedProgram:
     network = copy.deepcopy(network).cpu().eval()
     try:
-        return torch.export.export(network, (example,), **shapes)
+        traced = torch.export.export(network, (example,), **shapes)
+        graph = traced.module()
+        changed = [_unshared(graph), _without_prelu(graph)]
+        return torch.export.export(graph, (example,), **shapes) if any(changed) else traced
     except Exception as error:
         raise UsageError(f"the network cannot be traced: {_cause(error)}") from error
+
+
+def _unshared(graph: torch.fx.GraphModule) -> bool:
+    """Give each product weights of its own, in place, and say whether any had to be given.
+
+    Batch norms are folded into the products before them, and into shared weights it would be done for each use.
+    """
+    given = 0
+    for node in [node for node in graph.graph.nodes if node.op == "get_attr" and len(node.users) > 1]:
+        users = [user for user in node.users if any("batch_norm" in str(after.target) for after in user.users)]
+        for user in users[1:]:
+            name = f"unshared{given}"
+            graph.register_parameter(name, nn.Parameter(graph.get_parameter(node.target).detach().clone()))
+            with graph.graph.inserting_before(user):
+                user.replace_input_with(node, graph.graph.get_attr(name))
+            given += 1
+    graph.recompile()
+    return given > 0
+
+
+def _without_prelu(graph: torch.fx.GraphModule) -> bool:
+    """PReLU of rows and sequences as two ReLUs, in place, and whether there were any: XNNPACK takes that of maps."""
+    found = [
+        node
+        for node in graph.graph.nodes
+        if node.target is torch.ops.aten.prelu.default and node.meta["val"].dim() != len("NCHW")
+    ]
+    for node in found:
+        x, slope = node.args
+        if slope.meta["val"].numel() > 1:  # of a module of the user's own: a slope for each channel
+            continue
+        with graph.graph.inserting_before(node):
+            above = graph.graph.call_function(torch.ops.aten.relu.default, (x,))
+            flipped = graph.graph.call_function(torch.ops.aten.neg.default, (x,))
+            below = graph.graph.call_function(torch.ops.aten.relu.default, (flipped,))
+            scaled = graph.graph.call_function(torch.ops.aten.mul.Tensor, (below, slope))
+            node.replace_all_uses_with(graph.graph.call_function(torch.ops.aten.sub.Tensor, (above, scaled)))
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return bool(found)
 
 
 def _cause(error: BaseException) -> str:

@@ -32,10 +32,15 @@ def activation_bytes(architecture: Architecture, *, batch: int = 1) -> int:
         raise UsageError(f"a batch has at least 1 example, {batch} was given for the memory of activations")
     network = on_meta(architecture)
     if isinstance(architecture, ModuleArchitecture):
-        with _no_fused_attention():
-            return _peak(network, example_input(architecture, batch), {})
+        return activation_bytes_of(network, example_input(architecture, batch))
     kind = torch.float32 if architecture.vocabulary is None else torch.int64
     return _peak(network, torch.empty(batch, *architecture.input_shape, dtype=kind, device="meta"), RULES)
+
+
+def activation_bytes_of(network: nn.Module, x: Tensor) -> int:
+    """The same of any module in evaluation mode, which is run for real, once, on a batch."""
+    with _no_fused_attention():
+        return _peak(network, x, {})
 
 
 @contextmanager

@@ -77,7 +77,7 @@ def to_onnx(network: nn.Module, example: Tensor) -> bytes:
     network = _detached(network)
     with torch.no_grad(), _quiet():
         answers = _by_head(network, torch.cat([rows, rows[:1]]))
-        program = _traced(network, rows)
+        program = trace(network, rows)
         model = plain(_translated(program, list(answers)), _input_name(answers), list(answers))
     data: bytes = write_once(model).SerializeToString(deterministic=True)
     _check_agreement(OnnxNetwork(data), torch.cat([rows, rows[:1]]), answers)
@@ -141,16 +141,17 @@ def _by_head(network: nn.Module, rows: Tensor) -> dict[str, Tensor]:
     return heads
 
 
-def _traced(network: nn.Module, rows: Tensor) -> torch.export.ExportedProgram:
+def trace(network: nn.Module, rows: Tensor) -> torch.export.ExportedProgram:
+    """The operations of a network on any number of examples; two are given. UsageError names the layer that resists."""
     shapes = ({0: torch.export.Dim("batch")},)
 
-    def trace() -> torch.export.ExportedProgram:
+    def run() -> torch.export.ExportedProgram:
         return torch.export.export(network, (rows,), dynamic_shapes=shapes, strict=False)
 
     try:
-        return trace()
+        return run()
     except Exception as error:
-        where = _failing_layer(network, trace)
+        where = _failing_layer(network, run)
         text = _first_line(error)
         if "specialized" in str(error) or "Constraints violated" in str(error):
             text = "it works for one number of examples only, a model takes any"

@@ -72,9 +72,14 @@ def quantize_model(content: bytes, batches: Sequence[Tensor], *, method: str) ->
 
 
 def quantize_for(network: nn.Module, data: Data, *, method: str = "static") -> OnnxNetwork:
-    """``quantize``, calibrated on 128 examples of the training split, always the same ones."""
+    """``quantize``, calibrated on examples of the training split."""
+    return quantize(network, calibration_batches(data), method=method)
+
+
+def calibration_batches(data: Data) -> Iterator[Tensor]:
+    """128 examples of the training split in batches, always the same ones; fewer where there are fewer."""
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:ROWS]
-    return quantize(network, (x for x, _ in data.train.batches(BATCH, order)), method=method)
+    return (x for x, _ in data.train.batches(BATCH, order))
 
 
 @cache

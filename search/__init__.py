@@ -3,8 +3,8 @@
 from .compress import compress
 from .compressed import Compressed, restore
 from .creation import create_study
+from .delivery.load_model import load_model
 from .doctor import Finding, doctor
-from .load_model import load_model
 from .study import Study, load_study
 
 __all__ = [

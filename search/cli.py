@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,7 +14,16 @@ from rich.markup import escape
 from ..errors import ParetonasError, SpaceExhausted, UsageError
 from ..objectives import BACKENDS, COSTS, METRICS, TASKS, as_task, split_names
 from ..spaces import SPACES
-from . import compress_command, looking, reshape_commands, result_commands, upkeep_commands
+from . import (
+    choosing_commands,
+    compress_command,
+    drawing_command,
+    looking,
+    report_command,
+    reshape_commands,
+    result_commands,
+    upkeep_commands,
+)
 from .creation import DEFAULT_SAMPLER, DEFAULT_STOPPING
 from .definition import KEEPS
 from .goals import STOPPINGS
@@ -24,6 +33,7 @@ from .options import (
     CheckpointEvery,
     GpusPerWorker,
     Lease,
+    LogFormat,
     MaxFailed,
     On,
     OnLostDevice,
@@ -31,14 +41,16 @@ from .options import (
     RayAddress,
     Storage,
     StudyName,
+    TensorBoardFolder,
     Timeout,
     TotalEpochs,
     Trust,
 )
 from .sampler import SAMPLERS
-from .showing import print_front
 from .study import Study, load_study
 from .study_file import TRIALS, StudyFile
+from .views.log import say
+from .views.tables import print_front
 
 DEFAULTS = StudyFile()
 app = typer.Typer(
@@ -49,6 +61,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 WORDS = dict.fromkeys((*(name for kind in METRICS.values() for name in kind), *COSTS))
+
+
+class _Voice:
+    """How this process says warnings and errors on standard error; a command that was asked to changes it."""
+
+    log_format: Literal["text", "json"] = "text"
+
+
+VOICE = _Voice()
 
 
 @app.command()
@@ -180,6 +201,8 @@ def run(
     lease: Lease = None,
     checkpoint_every: CheckpointEvery = None,
     on_lost_device: OnLostDevice = "stop",
+    tensorboard: TensorBoardFolder = None,
+    log_format: LogFormat = "text",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -218,7 +241,7 @@ def run(
         asked = asked.with_changes(space=asked.space.replace_training(epochs=epochs))
     opened = asked.create()
     try:
-        with _progressing(opened, asked.n_trials, quiet=quiet) as show:
+        with _progressing(opened, asked.n_trials, quiet=quiet, log_format=log_format) as show:
             opened.optimize(
                 asked.n_trials,
                 n_epochs=asked.total_epochs,
@@ -228,6 +251,8 @@ def run(
                 gpus_per_worker=asked.gpus_per_worker,
                 ray_address=asked.ray_address,
                 show_progress=show,
+                log_format=log_format,
+                tensorboard=tensorboard,
                 on_lost_device=on_lost_device,
                 max_failed=asked.max_failed,
                 lease=asked.lease,
@@ -259,18 +284,20 @@ def worker(
     lease: Lease = None,
     checkpoint_every: CheckpointEvery = None,
     on_lost_device: OnLostDevice = "stop",
+    log_format: LogFormat = "text",
     quiet: Quiet = False,
 ) -> None:
     """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
     asked = StudyFile(trials=trials, total_epochs=total_epochs)
     asked = asked.with_changes(max_failed=max_failed, lease=lease, checkpoint_every=checkpoint_every)
-    with _progressing(opened, asked.n_trials, quiet=quiet) as show:
+    with _progressing(opened, asked.n_trials, quiet=quiet, log_format=log_format) as show:
         opened.optimize(
             asked.n_trials,
             n_epochs=total_epochs,
             timeout=timeout,
             show_progress=show,
+            log_format=log_format,
             on_lost_device=on_lost_device,
             max_failed=asked.max_failed,
             lease=asked.lease,
@@ -283,9 +310,12 @@ app.command()(result_commands.front)
 app.command()(result_commands.pick)
 app.command("export")(result_commands.export_)
 app.command()(result_commands.dashboard)
+app.command()(drawing_command.draw)
+app.command()(report_command.report)
 app.command()(upkeep_commands.status)
 app.command()(upkeep_commands.stop)
 app.command()(upkeep_commands.doctor)
+app.command()(choosing_commands.confirm)
 app.command()(reshape_commands.shrink)
 app.command()(reshape_commands.grow)
 app.command()(reshape_commands.train)
@@ -299,6 +329,7 @@ def main() -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    VOICE.log_format = "text"
     warnings.showwarning = lambda message, *_: _say(f"warning: {message}", "yellow")
     try:
         app()
@@ -312,20 +343,26 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _say(message: str, colour: str) -> None:
-    """One line on standard error."""
+    """One line on standard error: for people, or for machines where a command was asked for that."""
+    if VOICE.log_format == "json":
+        say({"red": "error", "yellow": "warning"}[colour], message=message)
+        return
     Console(stderr=True, emoji=False).print(
         f"[{colour}]paretonas: {escape(message)}[/{colour}]", soft_wrap=True, highlight=False
     )
 
 
 @contextmanager
-def _progressing(study: Study, trials: int | None, *, quiet: bool) -> Iterator[bool]:
+def _progressing(
+    study: Study, trials: int | None, *, quiet: bool, log_format: Literal["text", "json"]
+) -> Iterator[bool]:
     """Whether to show progress; says that there is nothing left to do, and what an interruption left."""
+    VOICE.log_format = log_format
     before = len(study.store.finished_ids(study.id))
     enough = trials is not None and before >= trials
-    if enough and not quiet:
+    if enough and not quiet and log_format == "text":
         print(f"{study.name} has {before} trials already; --trials with a larger number goes on", file=sys.stderr)
     try:
-        yield not quiet and not enough
+        yield not quiet and (log_format == "json" or not enough)
     except KeyboardInterrupt:
         _fail("interrupted: the trial in hand was put back, finished ones are kept; the same command goes on", 130)

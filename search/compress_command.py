@@ -15,8 +15,8 @@ from ..spaces.importance import CRITERIA
 from ..spaces.module_groups import first_line
 from .compress import compress as compress_
 from .options import AsJson, MaxLatency, MaxMacs, MaxParameters, Quiet
-from .showing import console
 from .study_file import StudyFile
+from .views.tables import console
 
 
 def compress(

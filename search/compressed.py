@@ -52,8 +52,8 @@ class Compressed:
         """The figures before and after."""
         from rich.table import Table
 
-        from .export import TEST
-        from .showing import in_figures
+        from .delivery.card import TEST
+        from .views.tables import in_figures
 
         table = Table(title=f"Compressed on {self.card['task']['type']}", title_justify="left")
         for name in ("", "before", "after", "ratio, or change"):
@@ -70,7 +70,7 @@ class Compressed:
 
     def unit(self, name: str) -> str:
         """The unit of a figure, in words."""
-        from .export import unit_of
+        from .delivery.card import unit_of
 
         if name == LATENCY:
             runs = "eager" if self.quantized is None else "before eager, after ONNX Runtime"
@@ -100,7 +100,7 @@ class Compressed:
         ``net.int8.onnx`` if it was quantized. ExportError if one of them exists and ``force`` is not given.
         """
         folder = Path(folder)
-        from .export import check_free
+        from .delivery.export import check_free
 
         contents = self._contents()
         check_free(folder, tuple(contents), force=force)
@@ -159,7 +159,7 @@ class Compressed:
             return None
 
     def _docstring(self) -> str:
-        from .export import USAGE, what_comes_in, what_comes_out
+        from .delivery.card import USAGE, what_comes_in, what_comes_out
 
         made_of = f"These are of {INT8}, the int8 network on ONNX Runtime; net.py is the one that it was made of."
         figures = [f"{name} {value:g}, before {self.before[name]:g}" for name, value in self.after.items()]
@@ -179,7 +179,7 @@ class Compressed:
 
     def _check(self, folder: Path) -> None:
         """ExportError unless the written files give bitwise the answers of the module."""
-        from .export import check
+        from .delivery.export import check
 
         if isinstance(self.module, Network):
             check(self.module, self.module.architecture, folder / SOURCE, folder / WEIGHTS)

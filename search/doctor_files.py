@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..storage import ENDED, Store
 from ..storage.artifact_store import CHECKPOINT, INT8, WEIGHTS, slots_of
 from ..storage.artifacts import ID, Kept
+from ..storage.shared_files import ANSWERS, VIEW
 from ..storage.upkeep import File, Referring, files, forget_files, referring, uploads
 from .doctor import Finding
 
@@ -69,7 +70,7 @@ def _left_over(
     """Files of trials that have ended which they have no use for: checkpoints, and weights that came to nothing."""
     there, owned = {file.name for file in kept}, defaultdict(set)
     for file in known.values():
-        if file.evaluation is not None:
+        if file.evaluation is not None and not file.name.startswith(VIEW):
             owned[file.evaluation].add(file.id)
     used = {artifact for one in evaluations for artifact in (one.weights, one.quantized)}
     for one in (one for one in evaluations if one.state in ENDED):
@@ -86,13 +87,16 @@ def _left_over(
 
 
 def _answers(store: Store, known: dict[str, File], *, fix: bool) -> Iterator[Finding]:
-    """What teachers answered, where it is lost or changed; it is made anew when it is needed."""
+    """What no trial owns, where it is lost or changed: teachers' answers, which are made anew when they are needed, and
+    what final trainings keep, which are gone on with, or made anew, when they are asked for.
+    """
     for file in known.values():
         if file.evaluation is not None or (what := _fault(store, file.id, file)) is None:
             continue
         if fix:
             store.remove_artifact(file.id)
-        yield Finding("answers", f"the file {file.id}", what, fixed=fix)
+        kind = ANSWERS if file.name == ANSWERS else "final"
+        yield Finding(kind, f"the file {file.id}", what, fixed=fix)
 
 
 def _of_nobody(

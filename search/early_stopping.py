@@ -32,7 +32,7 @@ class EarlyStopping:
         self._read()
         ended = sorted(self._ended, key=lambda one: one[0].trial_number)
         others = [_alike(evaluation, curve, candidate) for evaluation, curve in ended]
-        best = [evaluation for evaluation, curve in ended if curve.finished]
+        best = [evaluation for evaluation, curve in ended if curve.finished and evaluation.candidate.counts]
         return Watch(self._study.definition.stopping, self.goals, candidate.epochs, others, best)
 
     def _read(self) -> None:

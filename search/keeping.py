@@ -18,7 +18,8 @@ def let_go(study: "Study") -> None:
     """Remove the weights that the study does not keep.
 
     ``front``: of what is not on the front, nor kept off it by the noise of a time only. ``none``: of all. Whatever the
-    study keeps, weights that a running candidate began with, or learns from, stay, and those that teach another study.
+    study keeps, weights that a running candidate began with, or learns from, stay, those that teach another study, and
+    those of repetitions with a seed of their own, which the user asked for one by one.
     """
     definition, store = study.definition, study.store
     if definition.keep == "all":
@@ -28,7 +29,7 @@ def let_go(study: "Study") -> None:
     if not weights:
         return
     needed = _in_use(study) | pupils(store, study.name)
-    ended = [evaluation for evaluation in store.read(weights) if evaluation.trial_number not in needed]
+    ended = [one for one in store.read(weights) if one.trial_number not in needed and one.candidate.counts]
     near = _nearly_on_front(study, ended) if definition.keep == "front" else set()
     store.let_go([evaluation.id for evaluation in ended if evaluation.id not in near])
 

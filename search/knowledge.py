@@ -89,7 +89,8 @@ class Knowledge:
         self._taken += len(new)
         self.running = sorted((self._known(*one) for one in reading.running), key=lambda one: one.number)
         self.known = sorted([*self.known, *new], key=lambda one: one.number)
-        self._front = self._non_dominated([*self._front, *(one for one in new if one.finished)])
+        counting = (one for one in new if one.finished and one.evaluation.candidate.counts)
+        self._front = self._non_dominated([*self._front, *counting])
         if not self._refreshed:
             self.prior = earlier_studies(self.study, self.goals, before=reading.first)
             self.earlier = earlier_fronts(self.study, before=reading.first)

@@ -20,8 +20,8 @@ from ..spaces.looking import GeneUse, Size
 from .data import in_words, load_data
 from .evaluate import failures
 from .options import AsJson
-from .showing import console
 from .study_file import StudyFile
+from .views.tables import console
 
 DEFAULTS = StudyFile()
 space = typer.Typer(name="space", help="Look around in a search space.", no_args_is_help=True)

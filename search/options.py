@@ -2,12 +2,20 @@
 
 import math
 import re
-from typing import Annotated, Literal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import UsageError
 from ..objectives import METRICS
+
+if TYPE_CHECKING:
+    from .study import Study
+    from .trial import Trial
 
 PICKS = "knee (nearest to the ideal point), best (in the first quality objective) or a trial's number."
 
@@ -77,6 +85,18 @@ CheckpointEvery = Annotated[
         help="Seconds of training between two checkpoints, which take a twentieth of the time at most.  \\[default: 30]"
     ),
 ]
+LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(help="Of the progress on standard error: for people, or one JSON object a line, for machines."),
+]
+TensorBoardFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        help="Folder for the learning curves and hyperparameters of all trials, as TensorBoard reads them.",
+        metavar="DIR",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 MaxLatency = Annotated[
     float | None, typer.Option(help="At most so many milliseconds, of the latency that is measured.", metavar="MS")
@@ -93,20 +113,105 @@ Within = Annotated[
         metavar="NAME=NUMBER",
     ),
 ]
+Weight = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight",
+        help="Choose by how much each measure counts, such as accuracy=2; again for more; those that are not named "
+        "count nothing.",
+        metavar="NAME=NUMBER",
+    ),
+]
+Smallest = Annotated[
+    str | None,
+    typer.Option(
+        help="Choose the smallest in this measure, such as parameters, of the points --within-best.", metavar="NAME"
+    ),
+]
+WithinBest = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the best quality that may be given away for a smaller network: 0.005 is 0.5 %; it is the one "
+        "with the fewest parameters unless --smallest says otherwise.",
+        metavar="SHARE",
+    ),
+]
+OfFinal = Annotated[
+    bool, typer.Option("--final", help="What paretonas train made of it, on train and validation, in its place.")
+]
+Compare = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compare",
+        help="A network that you have, measured as the study measures: a module of yours, or a function that gives "
+        "one. It is run. Again for more.",
+        metavar="MODULE:NAME",
+    ),
+]
 
 
 def bounds_of(given: list[str] | None) -> dict[str, float]:
     """What ``--within`` was given, by measure."""
-    bounds: dict[str, float] = {}
+    return _amounts(given, "a bound", "mae=0.3", "bounded")
+
+
+def weights_of(given: list[str] | None) -> dict[str, float]:
+    """What ``--weight`` was given, by measure."""
+    return _amounts(given, "a weight", "accuracy=2", "weighted")
+
+
+def _amounts(given: list[str] | None, what: str, example: str, done: str) -> dict[str, float]:
+    amounts: dict[str, float] = {}
     for text in given or ():
-        name, _, number = (part.strip() for part in text.partition("="))
+        name, _, number = (part.strip() for part in text.rpartition("="))
         try:
             value = float(number)
         except ValueError:
             value = math.nan
-        if math.isnan(value) or not re.fullmatch(r"[\w.]+", name):
-            raise UsageError(f"a bound is a measure and a number such as mae=0.3, {text!r} was given")
-        if name in bounds:
-            raise UsageError(f"a measure is bounded once, {name} was bounded twice")
-        bounds[name] = value
-    return bounds
+        if math.isnan(value) or not re.fullmatch(r"[\w.:,=]+", name):
+            raise UsageError(f"{what} is a measure and a number such as {example}, {text!r} was given")
+        if name in amounts:
+            raise UsageError(f"a measure is {done} once, {name} was {done} twice")
+        amounts[name] = value
+    return amounts
+
+
+def picked(
+    study: "Study",
+    which: str | None,
+    *,
+    default: str | None = None,
+    max_latency_ms: float | None = None,
+    max_parameters: float | None = None,
+    max_macs: float | None = None,
+    min_accuracy: float | None = None,
+    within: list[str] | None = None,
+    weight: list[str] | None = None,
+    smallest: str | None = None,
+    within_best: float | None = None,
+) -> "Trial":
+    """The trial that these options choose. default: the pick where none of them was given."""
+    ways = (max_latency_ms, max_parameters, max_macs, min_accuracy, smallest, within_best)
+    nothing = which is None and not within and not weight and all(way is None for way in ways)
+    return study.pick(
+        default if nothing else which,
+        max_latency_ms=max_latency_ms,
+        max_parameters=max_parameters,
+        max_macs=max_macs,
+        min_accuracy=min_accuracy,
+        within=bounds_of(within),
+        weights=weights_of(weight),
+        smallest=smallest,
+        within_best=within_best,
+    )
+
+
+@contextmanager
+def resumable(what: str) -> Iterator[None]:
+    """After Ctrl-C, say that the same command goes on, and end as a shell expects it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"paretonas: interrupted: {what} is kept as far as its last checkpoint; the same command goes on",
+              file=sys.stderr)  # fmt: skip
+        raise typer.Exit(130) from None

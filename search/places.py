@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -64,29 +64,31 @@ def on_this_machine(study: "Study", budget: Budget, terms: Terms) -> Iterator[Pl
         yield _Machine(study, budget, terms, log)
 
 
+def start_process(study: "Study", arguments: Sequence[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+    """A command of ours on a study, in a process that ends with this one and says what it says into a log."""
+    environment = {
+        **os.environ,
+        "PARETONAS_STORAGE": study.store.url,  # not an argument: it may hold a password
+        PARENT: str(os.getpid()),
+        own.VARIABLE: ",".join(sorted(own.trusted())),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the caller's own code is found where it found it
+    }
+    return subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", "paretonas", *arguments, "--artifacts", study.store.artifacts.where],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
 class _Machine(Place):
     def __init__(self, study: "Study", budget: Budget, terms: Terms, log: BinaryIO) -> None:
         self._study, self._budget, self._terms, self._log = study, budget, terms, log
 
     def start(self) -> "_Process":
-        environment = {
-            **os.environ,
-            "PARETONAS_STORAGE": self._study.store.url,  # not an argument: it may hold a password
-            PARENT: str(os.getpid()),
-            own.VARIABLE: ",".join(sorted(own.trusted())),
-            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),  # the caller's own code is found where it found it
-        }
-        command = [sys.executable, "-m", "paretonas", "worker", "--quiet", *self._options()]
-        return _Process(
-            subprocess.Popen(  # noqa: S603 - our own command
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                start_new_session=True,
-            )
-        )
+        return _Process(start_process(self._study, ["worker", "--quiet", *self._options()], self._log))
 
     def said(self) -> str:
         self._log.seek(0)
@@ -99,7 +101,6 @@ class _Machine(Place):
             "--trials": self._budget.trials,
             "--total-epochs": self._budget.epochs,
             "--timeout": seconds_left(self._budget),
-            "--artifacts": self._study.store.artifacts.where,
             "--on-lost-device": self._terms.on_lost_device,
             "--max-failed": self._terms.max_failed,
             "--lease": self._terms.lease,

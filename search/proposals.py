@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import RandomSampler
 from optuna.trial import Trial as OptunaTrial
 from optuna.trial import TrialState
 
@@ -76,7 +77,7 @@ def one_candidate(study: "Study", candidate: Candidate, lease: Lease) -> InHand 
     """A place for a candidate more, or the number of the trial that has it; one that nobody works on is taken up."""
     place = study.store.take_place(study.id, ANY)
     assert place is not None
-    trial = study.optuna.ask()
+    trial = fresh_trial(study)
     try:
         known = begin(study, place, trial, candidate)
     except BaseException:
@@ -94,6 +95,13 @@ def one_candidate(study: "Study", candidate: Candidate, lease: Lease) -> InHand 
     if hand is None:
         raise StudyError(f"trial {known.trial_number} is the same, and is being trained by {known.worker}: wait for it")
     return hand
+
+
+def fresh_trial(study: "Study") -> OptunaTrial:
+    """A trial of Optuna for which nothing is proposed; ``ask`` would take what the queue has."""
+    study.optuna.sampler = RandomSampler()  # the next proposal brings its own
+    identity = study.store.optuna.create_new_trial(study.optuna._study_id)  # noqa: SLF001 - Optuna has no public name for it
+    return OptunaTrial(study.optuna, identity)
 
 
 def answer(study: "Study", trial: OptunaTrial, known: Evaluation) -> None:

@@ -40,7 +40,8 @@ def near_front(study: "Study", name: str) -> "list[Trial]":
     Only such as can be timed: the weights of some have to be there.
     """
     objectives = study.definition.resolved_objectives
-    trials = [trial for trial in study.trials if trial.feasible and name in trial.values and _is_there(trial)]
+    feasible = (trial for trial in study.trials if trial.feasible and trial.candidate.counts)
+    trials = [trial for trial in feasible if name in trial.values and _is_there(trial)]
     better = 1 - NOISE if objective_of(name).direction == "minimize" else 1 + NOISE
     values = [trial.evaluation.values for trial in trials]
     front = set(non_dominated(values, objectives))  # what others dominate, one of these does

@@ -11,16 +11,39 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..errors import UsageError
 from ..objectives import COUNTED, Epoch
 from ..spaces import Compression
 from ..spaces.compression import QUANTIZATIONS, SCHEDULES
 from ..spaces.importance import CRITERIA
 from ..spaces.pruning import SCOPES
-from .export import TEST, check_free, figures_of, unit_of
-from .options import PICKS, Artifacts, AsJson, MaxLatency, MaxMacs, MaxParameters, Quiet, Storage, StudyName, Trust
-from .retraining import inheritance, inherited_values
-from .showing import console, in_figures
+from .delivery.card import TEST, figures_of, unit_of
+from .delivery.export import check_free
+from .delivery.retraining import inheritance, inherited_values
+from .options import (
+    PICKS,
+    Artifacts,
+    AsJson,
+    CheckpointEvery,
+    MaxLatency,
+    MaxMacs,
+    MaxParameters,
+    MinAccuracy,
+    Quiet,
+    Smallest,
+    Storage,
+    StudyName,
+    Trust,
+    Weight,
+    Within,
+    WithinBest,
+    picked,
+    resumable,
+)
 from .study import DEFAULT_STORAGE, load_study
+from .trying import CHECKPOINT_EVERY
+from .views.choosing import print_final
+from .views.tables import console, in_figures
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -134,14 +157,35 @@ def grow(
 
 
 def train(
-    which: Which = "knee",
+    which: Annotated[str | None, typer.Argument(help=f"{PICKS}  \\[default: knee]")] = None,
     *,
+    pick: Annotated[str | None, typer.Option("--pick", help="The same, as an option.")] = None,
+    max_latency_ms: MaxLatency = None,
+    max_parameters: MaxParameters = None,
+    max_macs: MaxMacs = None,
+    min_accuracy: MinAccuracy = None,
+    within: Within = None,
+    weight: Weight = None,
+    smallest: Smallest = None,
+    within_best: WithinBest = None,
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of training. Default: as many as without inherited weights.", min=1)
     ] = None,
+    from_weights: Annotated[
+        bool, typer.Option("--from-weights", help="Begin with the weights of the search, instead of from scratch.")
+    ] = False,
+    as_trial: Annotated[
+        bool,
+        typer.Option(
+            "--as-trial",
+            help="Train it from scratch on the train split alone, as a trial more, so that its figures compare with "
+            "those of the search.",
+        ),
+    ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Of the weights and the order of the data. Default: the study's.", min=0)
     ] = None,
+    checkpoint_every: CheckpointEvery = None,
     to: To = None,
     force: Force = False,
     study: StudyName = None,
@@ -151,16 +195,53 @@ def train(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the network of a trial from scratch, without inherited weights, so that its figures compare.
+    """Train a chosen network to its end, on train and validation, and judge it once on the test split.
 
-    It prints both, and which values were inherited. The result is a trial more, unless it was trained so before.
+    From scratch, or from its weights, with its compression. The result is kept beside the study: paretonas export
+    --final hands it out. What is interrupted goes on with the same command; what was trained so before is shown.
     """
+    if which is not None and pick is not None:
+        raise UsageError(f"a pick is given once, {which!r} and --pick {pick!r} came")
+    if as_trial and from_weights:
+        raise UsageError("--as-trial is from scratch, --from-weights is not: leave one of them")
     if to is not None:
         check_free(Path(to), force=force)  # before the work, not after it
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    parent = opened.pick(which)
+    parent = picked(
+        opened,
+        which or pick,
+        default="knee",
+        max_latency_ms=max_latency_ms,
+        max_parameters=max_parameters,
+        max_macs=max_macs,
+        min_accuracy=min_accuracy,
+        within=within,
+        weight=weight,
+        smallest=smallest,
+        within_best=within_best,
+    )
+    if as_trial:
+        _train_as_trial(parent, epochs, seed, to, force=force, quiet=quiet, as_json=as_json)
+        return
+    with resumable("the final training"), _progress(quiet=quiet) as on_epoch:
+        result = opened.train_final(
+            parent.number,
+            epochs=epochs,
+            from_weights=from_weights,
+            seed=seed,
+            on_epoch=on_epoch,
+            checkpoint_every=checkpoint_every or CHECKPOINT_EVERY,
+        )
+    folder = None if to is None else str(result.export(Path(to), force=force))
+    print_final(result, parent, folder, as_json=as_json)
+
+
+def _train_as_trial(
+    parent: "Trial", epochs: int | None, seed: int | None, to: str | None, *, force: bool, quiet: bool, as_json: bool
+) -> None:
+    """Train from scratch, without inherited weights, so that figures compare; print both."""
     with _progress(quiet=quiet) as on_epoch:
-        result = opened.train(parent.number, epochs=epochs, seed=seed, on_epoch=on_epoch)
+        result = parent.study.train(parent.number, epochs=epochs, seed=seed, on_epoch=on_epoch)
     titles = (f"trial {parent.number}", "from scratch")
     _show(parent, result, to, force=force, as_json=as_json, titles=titles)
     if not as_json:

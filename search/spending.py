@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from ..spaces.architecture import Json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..storage import Evaluation
     from .study import Study
 
 
@@ -45,10 +48,14 @@ class Spending:
 
 def spending(study: "Study") -> Spending:
     """What a study spent until now."""
-    trained = study.store.epochs(study.id)
+    return spending_on(study.store.evaluations(study.id), study.store.epochs(study.id))
+
+
+def spending_on(evaluations: "Iterable[Evaluation]", trained: "Mapping[int, int]") -> Spending:
+    """What was spent on evaluations. trained: their epochs, by id."""
     saved = dict.fromkeys(("stopped", "reused", "dominated"), 0)
     trials = 0
-    for evaluation in study.store.evaluations(study.id):
+    for evaluation in evaluations:
         way = "reused" if evaluation.reused is not None else evaluation.kind
         if way in saved:
             left = evaluation.candidate.epochs - trained.get(evaluation.id, 0)

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import own
-from ..errors import StudyError
+from ..errors import StudyError, UsageError
 from ..objectives import Epoch
 from ..spaces import Architecture, Candidate, Compression
 from .definition import Definition
 
 if TYPE_CHECKING:
     import optuna
+    from plotly.graph_objects import Figure
+    from torch import nn
 
     from ..storage import Store
+    from .delivery.comparing import Comparison
+    from .delivery.confirmation import Confirmation
+    from .delivery.final import Final
     from .spending import Spending
     from .status import Status
     from .trial import Trial
@@ -61,10 +66,18 @@ class Study:
     def __repr__(self) -> str:
         return f"Study({self.name!r}, {self.store!r})"
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from .views.notebook import study_html
+
+        return study_html(self)
+
     @cached_property
     def optuna(self) -> "optuna.Study":
         """The Optuna study underneath, for everything that Optuna offers."""
         import optuna
+
+        from .views.labels import labels_of
 
         objectives = self.definition.resolved_objectives
         with self.store.explained():
@@ -74,7 +87,7 @@ class Study:
                 directions=[objective.direction for objective in objectives],
                 load_if_exists=True,
             )
-            names = [objective.name for objective in objectives]
+            names = labels_of([objective.name for objective in objectives])
             if study.metric_names != names:  # none yet, or those of an earlier release
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -98,6 +111,8 @@ class Study:
         on: Literal["local", "ray"] = "local",
         gpus_per_worker: float | None = None,
         ray_address: str | None = None,
+        log_format: Literal["text", "json"] = "text",
+        tensorboard: str | Path | None = None,
     ) -> None:
         """Search until the study has ``n_trials`` candidates or ``n_epochs`` epochs of training in all, or ``timeout``
         seconds have passed.
@@ -116,8 +131,13 @@ class Study:
         request ends here. on: ``ray`` has a Ray cluster run the workers, the one at ray_address, by default that of
         RAY_ADDRESS or of this machine, where one is started if there is none; the database and the place of the
         artifacts have to be reachable from its nodes. gpus_per_worker: also a share of one, for the device cuda.
+        log_format: of the progress, for people or one JSON object a line (``search.views.log.JsonLog`` says which).
+        tensorboard: a folder for the learning curves and hyperparameters of all trials, also of those that other
+        workers try.
         """
-        from .progress import Progress
+        from .views.publish import publishing
+        from .views.standing import Asked
+        from .views.watching import views_of, watching
         from .worker import Budget, Terms, check_positive, work
         from .workers import run_workers, where_of
 
@@ -125,6 +145,8 @@ class Study:
         budget = Budget.of(n_trials, n_epochs, timeout)
         check_positive({"workers": workers})
         where = where_of(self.definition.device, on, gpus_per_worker, ray_address)
+        asked = Asked(n_trials, n_epochs, timeout)
+        views = views_of(self, asked, show=show_progress, log_format=log_format, tensorboard=tensorboard)
         with self.store.explained():
             if not helping:
                 self.store.ask_to_stop(self.id, stop=False)
@@ -134,13 +156,33 @@ class Study:
                     f"the study {self.name!r} was asked to stop: paretonas run, or Study.optimize, goes on with it; "
                     "then workers may help"
                 )
-            with Progress(self, n_trials, timeout, show=show_progress, epochs=n_epochs) as progress:
-                if workers == 1 and on == "local":
-                    work(self, budget, on_trial=progress.refresh, terms=terms)
-                else:
-                    run_workers(self, workers, budget, on_tick=progress.refresh, terms=terms, where=where)
-            if remeasure and not helping:
-                self.remeasure_front()
+            with publishing(self, leads=not helping) as publisher:
+                with watching([*views, lambda: publisher]) as watch:
+                    if workers == 1 and on == "local":
+                        work(self, budget, on_trial=watch.refresh, on_epoch=watch.glance, terms=terms)
+                    else:
+                        run_workers(self, workers, budget, on_tick=watch.refresh, terms=terms, where=where)
+                if remeasure and not helping:
+                    self.remeasure_front()
+
+    def figure(self, which: Literal["front", "hypervolume", "curves", "importance"] = "front") -> "Figure":
+        """A plotly figure of the study: its front with knee and reference networks, the hypervolume over the epochs
+        that were spent, learning curves, or the importance of genes for each objective.
+        """
+        from .views.report import figure
+
+        with self.store.explained():
+            return figure(self, which)
+
+    def report(self, path: str | Path) -> Path:
+        """Write a report for people who were not there, in one file: HTML with its figures inside, or Markdown.
+
+        path: ends in .html or .md. The test split's figures are computed for the points of the front that lack them.
+        """
+        from .views.report import write_report
+
+        with self.store.explained():
+            return write_report(self, Path(path))
 
     def stop(self) -> None:
         """Ask all workers of the study to finish the trial that they have in hand and to end."""
@@ -197,14 +239,22 @@ class Study:
         max_macs: float | None = None,
         min_accuracy: float | None = None,
         within: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+        smallest: str | None = None,
+        within_best: float | None = None,
     ) -> "Trial":
-        """Choose from the front: ``"knee"``, ``"best"`` (in the first quality objective), a trial's number, or bounds.
+        """Choose from the front, in one way.
 
-        max_latency_ms: of the latency that the study measures. within: a bound for any measure by name, at most or at
-        least as its direction is: ``{"mae": 0.3, "r2": 0.9}``. Within bounds the best is chosen; if they are on quality
-        alone, the one with the fewest parameters. Raises NothingFits, naming the nearest, if there is none.
+        which: ``"knee"``, ``"best"`` (in the first quality objective), or a trial's number. Bounds: max_latency_ms is
+        of the latency that the study measures; within has a bound for any measure by name, at most or at least as its
+        direction is: ``{"mae": 0.3, "r2": 0.9}``. Within bounds the best is chosen; if they are on quality alone, the
+        one with the fewest parameters. weights: how much each measure counts, ``{"accuracy": 2, "latency_ms": 1}``.
+        smallest: the one that is best in this measure, of those whose first quality is within_best (a share, such as
+        0.005) of the best; of the parameters, if only within_best is said. Bounds may be said beside weights and
+        smallest. Raises NothingFits, naming the nearest, if nothing is within the bounds.
         """
-        from .picking import pick
+        from .delivery.choosing import Choice, joined_bounds
+        from .delivery.picking import pick
 
         named = {
             self.definition.latency: max_latency_ms,
@@ -212,8 +262,58 @@ class Study:
             "macs": max_macs,
             "accuracy": min_accuracy,
         }
-        bounds = {measure: bound for measure, bound in named.items() if bound is not None}
-        return pick(self, which, bounds, within or {})
+        bounds = joined_bounds({name: bound for name, bound in named.items() if bound is not None}, within or {})
+        return pick(self, Choice(which, bounds, weights or {}, smallest, within_best))
+
+    def compare(self, net: "nn.Module | str", *, name: str | None = None) -> "Comparison":
+        """Measure a network that you have as the study measures, and say which points of the front dominate it.
+
+        net: judged as it is, with the weights that it has; or the name of one, or of a function that gives one,
+        ``"my.module:net"``, which is run. name: in tables and figures, by default that. Its figures are kept in the
+        study, in the place of those of the same name. UsageError if it does not fit the data.
+        """
+        from .delivery.comparing import compare
+
+        return compare(self, net, name=name)
+
+    def confirm(
+        self,
+        which: "str | int | Sequence[int] | None" = None,
+        *,
+        top: int = 5,
+        seeds: int = 3,
+        within: Mapping[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+        smallest: str | None = None,
+        within_best: float | None = None,
+        workers: int = 1,
+        show_progress: bool = True,
+        turn: int = 0,
+    ) -> "Confirmation":
+        """Repeat points of the front with further seeds: mean and spread, and which cannot be told apart.
+
+        which: as for ``pick``, by default the knee, whose first ``top`` points are repeated; or the numbers of trials.
+        within, weights, smallest, within_best: as for ``pick``, in the place of ``which``. seeds: how many further
+        ones. Each repetition is a trial more, which is kept, never on the front, and not run again. The whole way of a
+        trial is repeated, with the weights that it began with trained anew. What is interrupted goes on when the same
+        is asked again. workers: processes on this machine. turn: which repetition a helper begins with.
+        """
+        from .delivery.choosing import Choice
+        from .delivery.confirming import confirm
+        from .delivery.picking import ranked
+        from .views.choosing import repeating
+
+        if isinstance(which, Sequence) and not isinstance(which, str):
+            trials, chosen = [self.pick(number) for number in which], "as asked for"
+        else:
+            if not (within or weights or smallest) and which is None and within_best is None:
+                which = "knee"
+            choice = Choice(which, within or {}, weights or {}, smallest, within_best)
+            if type(top) is not int or top < 1:
+                raise UsageError(f"top is a whole number from 1, {top!r} was given")
+            trials, chosen = ranked(self, choice)[:top], str(choice)
+        with repeating(show=show_progress) as tell:
+            return confirm(trials, chosen=chosen, seeds=seeds, workers=workers, on_progress=tell, turn=turn)
 
     @property
     def spending(self) -> "Spending":
@@ -248,9 +348,43 @@ class Study:
         which: as for ``pick``. epochs: by default all that its training says. seed: of the weights and the order of the
         data, by default the study's.
         """
-        from .retraining import train
+        from .delivery.retraining import train
 
         return train(self.pick(which), epochs=epochs, seed=seed, on_epoch=on_epoch)
+
+    def train_final(
+        self,
+        which: str | int = "knee",
+        *,
+        epochs: int | None = None,
+        from_weights: bool = False,
+        seed: int | None = None,
+        on_epoch: Callable[[Epoch], None] = lambda _: None,
+        checkpoint_every: float = 30.0,
+    ) -> "Final":
+        """Train a chosen network to its end on train and validation, with its compression; judge it once, on test.
+
+        The result is no trial: it is kept beside the study, as ``final`` gives it again, and is loaded and exported as
+        a trial is. which: as for ``pick``. epochs: by default those of its training. from_weights: begin with what the
+        search trained, instead of from scratch. What is interrupted goes on when the same is asked again; what was
+        trained so before is answered.
+        """
+        from .delivery.final_training import train_final
+
+        return train_final(
+            self.pick(which),
+            epochs=epochs,
+            from_weights=from_weights,
+            seed=seed,
+            on_epoch=on_epoch,
+            checkpoint_every=checkpoint_every,
+        )
+
+    def final(self, which: str | int = "knee") -> "Final":
+        """The newest final training of a trial. which: as for ``pick``. StudyError if there is none."""
+        from .delivery.final import final_of
+
+        return final_of(self.pick(which))
 
     def shrink(
         self,

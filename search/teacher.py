@@ -50,6 +50,14 @@ def teacher_of(study: "Study", data: Data, pupil: OptunaTrial, *, begun: bool = 
     return _kept[key]
 
 
+def teacher_again(study: "Study", data: Data, before: str) -> Teacher:
+    """Whom a trial learned from, as its user attribute says, to teach other data: nothing that it answers is kept."""
+    definition = study.definition
+    trial = _trial_of(definition, study.store, study, before)
+    network = _own_network(definition.teacher) if trial is None else trial.load(quantized=False)
+    return Teacher(network.to(torch.device(definition.device)), data)
+
+
 def check_teacher_of(definition: Definition, store: "Store", data: Data) -> None:
     """UsageError or StudyError if the teacher of a new study is not there, or answers other questions."""
     if definition.teacher in ("", BEST):

@@ -26,12 +26,13 @@ def tell(study: "Study", trial: OptunaTrial, evaluation: Evaluation) -> None:
     """Tell Optuna how an evaluation ended, all in one transaction.
 
     What failed or was refused is a violated constraint, not an exception and not made-up values: that keeps it off the
-    front and still teaches the sampler (Optuna counts neither FAIL nor a trial without constraints).
+    front and still teaches the sampler (Optuna counts neither FAIL nor a trial without constraints). So is what repeats
+    another trial with a further seed: of many repetitions one is lucky.
     """
     amounts = violations(study.definition.bounds, evaluation.values)
     with together(study, trial):
         if evaluation.state == "complete":
-            constrain(study, trial, amounts)
+            constrain(study, trial, amounts if evaluation.candidate.counts else {**amounts, "repetition": 1.0})
             close(study, trial, [evaluation.values[name] for name in study.definition.objectives])
         elif evaluation.state == "refused":
             note(trial, "refused", (evaluation.reason or "")[:2000])

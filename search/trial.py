@@ -1,6 +1,6 @@
 """One finished trial: what it is, what it reached, and the way out with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from ..spaces.architecture import Json
 from ..storage import CurvePoint, Evaluation
 from .constraints import held
 from .data import data_of
-from .export import TEST, export
+from .delivery.card import NOT_STATED, TEST
+from .delivery.export import export
 
 if TYPE_CHECKING:
     from .study import Study
@@ -46,6 +47,16 @@ class Trial:
     def inherited(self) -> bool:
         """Whether it began with the weights of another trial; ``Study.train`` says what it reaches from scratch."""
         return self.candidate.start is not None
+
+    @property
+    def trained_on(self) -> str:
+        """Which splits it learned from."""
+        return "train"
+
+    @property
+    def repetition(self) -> bool:
+        """Whether it repeats a network of the study with a seed of its own; it is never on the front."""
+        return not self.candidate.counts
 
     @property
     def feasible(self) -> bool:
@@ -85,7 +96,15 @@ class Trial:
         """
         if self.evaluation.weights is None:
             raise StudyError(f"trial {self.number} has no weights: {self.reason or self._why_no_weights()}")
+        try:
+            return self._read(quantized=quantized)
+        except StoreError as error:
+            raise StoreError(f"{error}; or train it: {self._anew()}") from error
+
+    def _read(self, *, quantized: bool) -> nn.Module:
+        """The network from the artifacts."""
         store = self.study.store
+        assert self.evaluation.weights is not None
         if quantized and self.evaluation.quantized is not None:
             return OnnxNetwork(store.read_artifact(self.evaluation.quantized), threads=self.study.definition.threads)
         network = build(self.architecture)
@@ -100,9 +119,14 @@ class Trial:
     def _why_no_weights(self) -> str:
         keep = self.study.definition.keep
         kept = {"front": "the study keeps those of its front only", "none": "the study keeps none"}
+        return f"{kept.get(keep, 'they were lost, and paretonas doctor took them out')}: {self._anew()}"
+
+    def _anew(self) -> str:
+        """How one gets a network like it with weights."""
+        seed = self.evaluation.seed + 1
         return (
-            f"{kept.get(keep, 'they were lost, and paretonas doctor took them out')}: study.train({self.number}, "
-            f"seed={self.evaluation.seed + 1}) trains its network anew"
+            f"paretonas train {self.number} --as-trial --seed {seed}, or study.train({self.number}, seed={seed}), "
+            "trains its network anew"
         )
 
     def deployed(self) -> Deployed:
@@ -127,11 +151,41 @@ class Trial:
                 self.study.store.add_measurement(self.evaluation.id, name, value, {})
         return {TEST + name: known[TEST + name] for name in names}
 
-    def export(self, folder: str | Path, *, force: bool = False) -> Path:
-        """Write ``net.py``, ``net.safetensors`` and ``net.json`` into ``folder`` and check that they agree with this
-        trial. Raises ExportError if one of them exists and ``force`` is not given.
+    def export(
+        self,
+        folder: str | Path,
+        *,
+        formats: str | Sequence[str] = (),
+        licence: str = NOT_STATED,
+        force: bool = False,
+    ) -> Path:
+        """Write the network into ``folder`` and check that each file of it agrees with this trial: all files, or none.
+
+        They are its source, ``net.py``, its weights, ``net.safetensors``, its card, ``net.json`` and ``README.md``, and
+        ``train.py``, which trains it without paretonas. formats: what else, of ``torch_export``, ``onnx`` and
+        ``executorch``, or ``all`` that can be written here. licence: for the card. Raises UsageError for an unknown
+        format and one whose package is missing, ExportError if a file exists and ``force`` is not given, or if the
+        network cannot be written in a format.
         """
-        return export(self, Path(folder), force=force)
+        return export(self, Path(folder), formats=formats, licence=licence, force=force)
+
+    def draw(self, path: str | Path | None = None, *, against: "Trial | None" = None) -> str:
+        """A picture of its network, as SVG text: depth, width, sharing, and what pruning took away.
+
+        path: a file to write it to as well, named .svg or .png. against: a trial to be drawn beside it, with the
+        difference in words.
+        """
+        from .views.drawing import draw_trial, write_drawing
+
+        if path is not None:
+            write_drawing(self, path, beside=against)
+        return draw_trial(self, beside=against)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from .views.notebook import trial_html
+
+        return trial_html(self)
 
     def to_json(self) -> Json:
         return {

@@ -122,7 +122,7 @@ def _take_over(study: "Study", hand: InHand, known: Evaluation, names: Sequence[
         weights=known.weights,
         quantized=known.quantized,
         reused=known.id,
-        front=still_on_front(study.definition),
+        front=still_on_front(study.definition) if hand.candidate.counts else None,
     )
     note(hand.trial, "reused_from", f"evaluation {known.id} of the store")
 
@@ -140,7 +140,7 @@ def _evaluate(
     """Train and measure a candidate, and keep what came of it: results, or why there are none."""
     store, definition, candidate, place = study.store, study.definition, hand.candidate, hand.place
     taught = teacher_of(study, data, hand.trial, begun=hand.begun) if candidate.training.taught else None
-    clock = _Clock(hand, definition.trial_timeout, checkpoint_every)
+    clock = Clock(hand.checkpoint, definition.trial_timeout, checkpoint_every)
     if watch is not None:
         watch.go_on(hand.points)
 
@@ -186,11 +186,11 @@ def _evaluate(
         _keep(study, hand, result)
 
 
-class _Clock:
+class Clock:
     """How long a candidate takes, all its workers together, and when its state is to be saved."""
 
-    def __init__(self, hand: InHand, limit: float | None, checkpoint_every: float) -> None:
-        before = 0.0 if hand.checkpoint is None else hand.checkpoint.seconds
+    def __init__(self, checkpoint: Checkpoint | None, limit: float | None, checkpoint_every: float) -> None:
+        before = 0.0 if checkpoint is None else checkpoint.seconds
         self._began, self._limit = time.monotonic() - before, limit
         self._every, self._saved, self._cost, self._asked = checkpoint_every, time.monotonic(), 0.0, 0.0
 
@@ -225,7 +225,7 @@ def _keep(study: "Study", hand: InHand, result: Result) -> None:
         seconds=result.seconds,
         weights=store.save_weights(place, trial, made.architecture, made.network.state_dict()),
         quantized=None if int8 is None else store.save_artifact(place, INT8, int8, trial=trial),
-        front=still_on_front(study.definition),
+        front=still_on_front(study.definition) if hand.candidate.counts else None,
     )
     note(trial, "network", str(made.architecture))
 

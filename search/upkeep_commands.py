@@ -10,9 +10,9 @@ from rich.table import Table
 
 from ..errors import StoreError
 from .options import Artifacts, AsJson, Storage, StudyName, Trust
-from .showing import console
 from .status import Status
 from .study import DEFAULT_STORAGE, load_study
+from .views.tables import console
 
 Watch = Annotated[
     float,

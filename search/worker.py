@@ -97,7 +97,14 @@ def check_positive(numbers: Mapping[str, float | None]) -> None:
             raise UsageError(f"{name} must be above 0, {value} was given")
 
 
-def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], terms: Terms = Terms()) -> None:
+def work(
+    study: "Study",
+    budget: Budget,
+    *,
+    on_trial: Callable[[], None],
+    on_epoch: Callable[[], None] = lambda: None,
+    terms: Terms = Terms(),
+) -> None:
     """Try candidates until the budget is spent; the last one comes to its end.
 
     What others began and do not go on with comes first. While others are at work, it is waited for what they leave.
@@ -114,7 +121,7 @@ def work(study: "Study", budget: Budget, *, on_trial: Callable[[], None], terms:
     with terminable(), following(), cpu_threads(definition.threads), threads, Lease(study, terms.lease) as lease:
         data, bench = data_of(definition, definition.device), StoreBench(study.store, definition)
         clean_up(study, lease)
-        _search(study, budget, data, bench, lease, on_trial, terms)
+        _search(study, budget, data, bench, lease, on_trial, on_epoch, terms)
         clean_up(study, lease)
 
 
@@ -125,6 +132,7 @@ def _search(
     bench: StoreBench,
     lease: Lease,
     on_trial: Callable[[], None],
+    on_epoch: Callable[[], None],
     terms: Terms,
 ) -> None:
     stopping = None if study.definition.stopping == "none" else EarlyStopping(study)
@@ -138,8 +146,17 @@ def _search(
                 time.sleep(TICK)
                 on_trial()
                 continue
-            watch, every = stopping.watch(hand.candidate) if stopping else None, terms.checkpoint_every
-            ended = try_candidate(study, hand, data, bench, lease, watch=watch, checkpoint_every=every)
+            ended = try_candidate(
+                study,
+                hand,
+                data,
+                bench,
+                lease,
+                # a repetition is wanted whatever it adds
+                watch=stopping.watch(hand.candidate) if stopping and hand.candidate.counts else None,
+                on_epoch=lambda _: on_epoch(),
+                checkpoint_every=terms.checkpoint_every,
+            )
         except LeaseLost:  # another worker goes on with it
             continue
         except DeviceLost as error:

@@ -9,7 +9,7 @@ from ..errors import StudyError, UsageError, one_of
 from .leases import Lease
 from .places import PLACES, SAID, Place, Where, Worker, is_over, on_this_machine
 from .recovery import clean_up, has_left
-from .worker import Budget, Terms, check_positive
+from .worker import Budget, Terms, check_positive, terminable
 
 if TYPE_CHECKING:
     from .study import Study
@@ -47,9 +47,9 @@ def run_workers(
 ) -> None:
     """Start ``count`` workers and wait for them; the store sees to it that together they keep to the budget.
 
-    One that dies is replaced, as long as trials end meanwhile. Ctrl-C is passed on to each once.
+    One that dies is replaced, as long as trials end meanwhile. Ctrl-C and SIGTERM are passed on to each once.
     """
-    with where(study, budget, terms) as place:
+    with terminable(), where(study, budget, terms) as place:
         workers: list[Worker] = []
         try:
             workers += [place.start() for _ in range(count)]

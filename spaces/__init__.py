@@ -8,6 +8,8 @@ from .choices import ChoiceLike, Options, Range, Real, Suggester, Whole, Words
 from .compression import Compression, Start
 from .compression_space import CompressionSpace
 from .conv import ConvSpace
+from .difference import difference
+from .drawing import draw, draw_png
 from .groups import width_groups
 from .importance import unit_scores
 from .mac_rules import count_macs
@@ -58,6 +60,9 @@ __all__ = [
     "as_space",
     "build",
     "count_macs",
+    "difference",
+    "draw",
+    "draw_png",
     "example_input",
     "fits",
     "global_target",

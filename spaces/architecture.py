@@ -174,6 +174,12 @@ class Architecture:
         """Equal for equal networks: 32 hexadecimal digits."""
         return key_of(self.to_json())
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a drawing."""
+        from .drawing import draw
+
+        return draw(self)
+
     def __str__(self) -> str:
         """One line for people: ``conv16 · conv16 (shared) · max_pool · …``.
 

@@ -136,6 +136,11 @@ class Candidate:
         return "float32 sparse" if self.compression.sparse else "float32"
 
     @property
+    def counts(self) -> bool:
+        """Whether it can be on a front: with a seed of its own it repeats another, and the best of many is luck."""
+        return self.seed is None
+
+    @property
     def trains(self) -> bool:
         """Whether it is trained before anything leaves."""
         return self.start is None or bool(self.start.moves)
@@ -192,6 +197,12 @@ class Candidate:
                 **({} if self.seed is None else {"seed": self.seed}),
             }
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a drawing, with what pruning will take away."""
+        from .drawing import draw
+
+        return draw(self)
 
     def to_json(self) -> Json:
         compression = asdict(self.compression)

@@ -32,7 +32,7 @@ def count_parameters(architecture: Architecture) -> int:
     users = Counter(block.shares for block in architecture.blocks)
     for index, block in enumerate(architecture.blocks):
         if block.shares is None:
-            total += _parameters(block.alone, widths[index], 1 + users[index])
+            total += block_parameters(block.alone, widths[index], 1 + users[index])
     for head in architecture.heads:
         if head.tied is None:
             total += (head_form(architecture, head).width + 1) * head.outputs
@@ -40,7 +40,8 @@ def count_parameters(architecture: Architecture) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _parameters(block: Block, came: int, uses: int) -> int:
+def block_parameters(block: Block, came: int, uses: int) -> int:
+    """Trainable numbers of a block that owns its weights. came: the width that comes in; uses: places that use it."""
     if block.op in PARAMETER_RULES:
         return PARAMETER_RULES[block.op](block, came, uses)
     leading = (came,) if has_weights(block.op) else ()

@@ -1,4 +1,4 @@
-"""The part of the store that keeps files: weights, int8 models, checkpoints, and what teachers answer."""
+"""The part of the store that keeps the files of evaluations: weights, int8 models, checkpoints."""
 
 import hashlib
 import json
@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID, uuid5
 
 import optuna
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
 
 from ..errors import StoreError
@@ -27,16 +27,15 @@ WEIGHTS = "net.safetensors"
 INT8 = "net.int8.onnx"
 CHECKPOINT = "checkpoint"
 SLOTS = ("checkpoint/0", "checkpoint/1")  # written in turn: the last whole one is never touched
-ANSWERS = uuid5(NAMESPACE_URL, "https://paretonas/answers")
 
 _file = ARTIFACTS.c
-_PUT = Put(ARTIFACTS)
+PUT = Put(ARTIFACTS)
 _DROP_OTHERS = delete(ARTIFACTS).where(
     *(_file[name] == bindparam(name) for name in ("evaluation_id", "name")), _file.id != bindparam("id")
 )
 _PROGRESS = update(EVALUATIONS).where(THIS, EVALUATIONS.c.attempts > 1).values(attempts=1)
 _ALL = select(_file.id).where(_file.evaluation_id == bindparam("evaluation"))
-_NAMED = _ALL.where(_file.name == bindparam("name"))
+NAMED = _ALL.where(_file.name == bindparam("name"))
 _ARTIFACT = select(_file.sha256, _file.bytes).where(_file.id == bindparam("artifact"))
 _KNOWN = select(_file.id).where(_file.id.in_(bindparam("these", expanding=True)))
 _FORGET = delete(ARTIFACTS).where(_file.id.in_(bindparam("these", expanding=True)))
@@ -86,7 +85,7 @@ class ArtifactStore(Database):
         """What a file holds. StoreError if it is gone, or is not what was written."""
         content = self.artifacts.read(artifact)
         known = self._artifact(artifact)
-        if known is not None and _hash(content) != known.sha256:
+        if known is not None and hash_of(content) != known.sha256:
             raise StoreError(
                 f"the artifact {artifact} in {self.artifacts.where} is not what was written there (its hash differs): "
                 "bring the right file back, or have paretonas doctor --fix forget it"
@@ -139,26 +138,6 @@ class ArtifactStore(Database):
         """
         self._remove(self._of_no_use(evaluation))
 
-    # What teachers answer, for all workers of the store
-
-    def keep_answers(self, name: str, answers: Mapping[str, torch.Tensor]) -> None:
-        """Keep what a teacher answers, by head."""
-        content = save({head: tensor.cpu().contiguous() for head, tensor in answers.items()})
-        artifact = str(uuid5(ANSWERS, name))
-        row, known = _row(artifact, None, "answers", content), self._artifact(artifact)
-        if known is None or known.sha256 != row["sha256"]:
-            self._keep(row)
-        self.artifacts.write(artifact, content)
-
-    def answers(self, name: str) -> dict[str, torch.Tensor] | None:
-        """What was kept of a teacher; None if nothing was, or it cannot be read: then it is made anew."""
-        artifact = str(uuid5(ANSWERS, name))
-        known = self._artifact(artifact)
-        if known is None or self.artifacts.size(artifact) != known.bytes:
-            return None
-        content = self.artifacts.read(artifact)
-        return load(content) if _hash(content) == known.sha256 else None
-
     # Weights that are not kept
 
     def let_go(self, evaluations: Collection[int]) -> None:
@@ -179,17 +158,13 @@ class ArtifactStore(Database):
     @patient
     def _note(self, evaluation: int, name: str, content: bytes) -> tuple[str, list[str]]:
         """The row of a file that is to be written; its id, and those of earlier ones of its name."""
-        row = _row("", evaluation, name, content)
+        row = row_of("", evaluation, name, content)
         with self.writing() as connection:
             token = self._held_by_me(connection, evaluation)[1]
             artifact = str(uuid5(UUID(token), f"{name}/{row['sha256']}"))
             earlier = [other for other in _ids_of(connection, evaluation, name) if other != artifact]
-            connection.execute(_PUT, {**row, "id": artifact})
+            connection.execute(PUT, {**row, "id": artifact})
         return artifact, earlier
-
-    @patient
-    def _keep(self, row: dict[str, Any]) -> None:
-        self._change(_PUT, **row)
 
     @patient
     def _free_slot(self, evaluation: int) -> str:
@@ -200,11 +175,11 @@ class ArtifactStore(Database):
 
     @patient
     def _point_to(self, evaluation: int, artifact: str, content: bytes) -> None:
-        row = _row(artifact, evaluation, CHECKPOINT, content)
+        row = row_of(artifact, evaluation, CHECKPOINT, content)
         with self.writing() as connection:
             self.in_hand(connection, evaluation)
             connection.execute(_DROP_OTHERS, row)
-            connection.execute(_PUT, row)
+            connection.execute(PUT, row)
             connection.execute(_PROGRESS, {"evaluation": evaluation})
 
     @patient
@@ -258,18 +233,20 @@ def used_of(connection: Connection, artifacts: set[str]) -> set[str]:
 
 def _ids_of(connection: Connection, evaluation: int, name: str) -> Sequence[str]:
     """The files of an evaluation that have a name."""
-    return connection.scalars(_NAMED, {"evaluation": evaluation, "name": name}).all()
+    return connection.scalars(NAMED, {"evaluation": evaluation, "name": name}).all()
 
 
-def _row(artifact: str, evaluation: int | None, name: str, content: bytes) -> dict[str, Any]:
+def row_of(artifact: str, evaluation: int | None, name: str, content: bytes) -> dict[str, Any]:
+    """What the database is told of a file."""
     return {
         "id": artifact,
         "evaluation_id": evaluation,
         "name": name,
-        "sha256": _hash(content),
+        "sha256": hash_of(content),
         "bytes": len(content),
     }
 
 
-def _hash(content: bytes) -> str:
+def hash_of(content: bytes) -> str:
+    """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()

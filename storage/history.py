@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select, true
 
@@ -12,6 +12,7 @@ from .patience import patient
 from .records import FINISHED, CurvePoint, Evaluation, Reading
 from .sql import EPOCHS, EVALUATIONS, OF_STUDY, STUDIES, THIS, among
 
+T = TypeVar("T")
 AT_ONCE = 500  # ids in one query; databases bound their number
 
 _one, _epoch = EVALUATIONS.c, EPOCHS.c
@@ -22,6 +23,7 @@ _THESE: BindParameter[Any] = bindparam("these", expanding=True)
 _ALL = Reading.of(OF_STUDY & _BEGUN)
 _SOME = Reading.of(_one.id.in_(_THESE))
 _NUMBERED = Reading.of(OF_STUDY & _BEGUN & _one.trial_number.in_(_THESE))
+_KEYED = Reading.of(OF_STUDY & _one.key.in_(_THESE))
 _FRONT = Reading.of(OF_STUDY & (_one.front == true()))
 _EVALUATION = Reading.of(THIS)
 _STATES = select(_one.id, _one.state).where(OF_STUDY, _BEGUN, _one.id > bindparam("after"))
@@ -160,6 +162,16 @@ class History(Database):
             read = (_NUMBERED.read(connection, study=study, these=numbers) for numbers in _some_at_once(every))
             return {one.trial_number: one for some in read for one in some}
 
+    def keyed(self, study: int, keys: Iterable[str]) -> dict[str, Evaluation]:
+        """The evaluations of some candidates that a study began, by the candidate's key."""
+        return self._keyed(study, sorted(keys))
+
+    @patient
+    def _keyed(self, study: int, every: Sequence[str]) -> dict[str, Evaluation]:
+        with self.asking() as connection:
+            read = (_KEYED.read(connection, study=study, these=keys) for keys in _some_at_once(every))
+            return {one.key: one for some in read for one in some}
+
     @patient
     def evaluation(self, evaluation: int) -> Evaluation:
         """One that was begun. StoreError if it is gone."""
@@ -180,6 +192,6 @@ class History(Database):
         return self.curves([evaluation]).get(evaluation, [])
 
 
-def _some_at_once(every: Sequence[int]) -> Iterator[Sequence[int]]:
-    """As many ids at once as a query takes."""
+def _some_at_once(every: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many ids, or keys, at once as a query takes."""
     return (every[start : start + AT_ONCE] for start in range(0, len(every), AT_ONCE))

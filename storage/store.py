@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 
 from ..spaces import Architecture, Candidate
 from ..spaces.architecture import Json
-from .artifact_store import ArtifactStore
 from .artifacts import artifacts_at
 from .claims import Claims
 from .history import History
@@ -19,6 +18,7 @@ from .latency_store import Latencies
 from .lease_store import Leases
 from .patience import patient
 from .records import CurvePoint, Evaluation, FrontPoint, Reading, Valued
+from .shared_files import SharedFiles
 from .sql import EPOCHS, EVALUATIONS, IN_HAND, MEASUREMENTS, OF_STUDY, STUDIES, THIS, Put
 from .tables import StudyRow
 
@@ -67,7 +67,7 @@ _KEEPS_FRONT = update(STUDIES).where(STUDIES.c.id == bindparam("study")).values(
 _PUT = update(EVALUATIONS).where(OF_STUDY, _one.id.in_(bindparam("these", expanding=True)))
 
 
-class Store(Claims, Leases, History, Latencies, ArtifactStore):
+class Store(Claims, Leases, History, Latencies, SharedFiles):
     """One database and one artifact folder.
 
     What is written of an evaluation is written by the worker that has it in hand, or not at all: LeaseLost. All that is

@@ -23,8 +23,8 @@ import paretonas as pn
 from paretonas.errors import UsageError
 from paretonas.objectives import OBJECTIVES, TASKS, as_task
 from paretonas.search.cli import app
-from paretonas.search.dashboard import free_port
 from paretonas.search.data import load_data
+from paretonas.search.views.dashboard import free_port
 from paretonas.spaces import SPACES, Space
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -83,7 +83,9 @@ def test_help_lists_the_commands(cli: Cli) -> None:
     answer = cli("--help")
     assert answer.returncode == 0
     assert all(name.split()[0] in answer.stdout for name in COMMANDS)
-    words = "run worker front pick export dashboard status stop doctor shrink grow train compress tasks"
+    words = (
+        "run worker front pick export dashboard report draw confirm status stop doctor shrink grow train compress tasks"
+    )
     assert {*words.split(), "space show"} == COMMANDS.keys()
 
 

@@ -3,8 +3,11 @@
 import ast
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,8 @@ from safetensors.torch import load_file, save_file
 import paretonas as pn
 from paretonas.errors import ExportError, ParetonasError, StudyError
 
-FILES = {"net.py", "net.safetensors", "net.json"}
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+FILES = {"net.py", "net.safetensors", "net.json", "README.md", "train.py"}
 # run in a folder with one export in each subfolder, in a process that cannot import paretonas
 ELSEWHERE = """
 import sys
@@ -80,7 +84,7 @@ def test_loaded_networks_are_ready_for_use(small: pn.Study) -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == knee.values["parameters"]
 
 
-def test_an_export_is_three_files(small: pn.Study, exported: Path) -> None:
+def test_an_export_is_five_files(small: pn.Study, exported: Path) -> None:
     """Nothing else is left in the folder."""
     for trial in small.trials:
         assert {path.name for path in (exported / str(trial.number)).iterdir()} == FILES
@@ -134,6 +138,11 @@ def test_the_card_holds_what_the_network_was_chosen_by(small: pn.Study, exported
         assert card["seed"] == trial.evaluation.seed
         assert pn.Architecture.from_json(card["architecture"]) == trial.architecture
         assert pn.Candidate.from_json(card["candidate"]) == trial.candidate
+        assert card["licence"] == "not stated"
+        assert "host" not in card["conditions"]["latency_ms"]
+        assert card["files"] == {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES - {"net.json"}
+        }
         assert card["weights_sha256"] == hashlib.sha256((folder / "net.safetensors").read_bytes()).hexdigest()
 
 
@@ -186,7 +195,7 @@ def test_an_export_without_weights_writes_nothing(url: str, tmp_path: Path) -> N
     study.trials[0].export(folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     (Path(study.store.artifacts.where) / str(study.trials[0].evaluation.weights)).unlink()
-    with pytest.raises(ParetonasError, match=r"is not in .*bring it back"):
+    with pytest.raises(ParetonasError, match=r"is not in .*bring it back.*: paretonas train 0 --as-trial --seed 1"):
         study.trials[0].export(folder, force=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -202,3 +211,259 @@ def test_any_study_name_gives_a_module_that_runs(url: str, tmp_path: Path, name:
     assert text is not None
     assert text.startswith("Trial 0 of the paretonas study ")
     assert json.loads((folder / "net.json").read_text(encoding="utf-8"))["study"] == name
+
+
+# the card
+
+
+def test_the_card_tells_people_what_they_have(small: pn.Study, exported: Path) -> None:
+    """Figures with units and conditions, data, files, the front that it was chosen from, and how to use it."""
+    for trial in small.trials:
+        page = (exported / str(trial.number) / "README.md").read_text(encoding="utf-8")
+        assert page.startswith(f"# Trial {trial.number} of small\n")
+        assert f"| parameters | {trial.values['parameters']:,.0f} | trainable numbers, after pruning |" in page
+        share = trial.test_metrics()["test_accuracy"]
+        assert re.search(rf"\| test\\_accuracy \| {share:.4g} \| .*; n = 360, 95 % interval 0\.\d+ to 0\.\d+ \|", page)
+        assert re.search(r"latency\\_ms: torch .*threads 1, batch 1, float32, coefficient of variation", page)
+        assert "Examples: 1,077 train, 360 validation, 360 test." in page
+        assert '"pixel_scale": 0.0625' in page
+        assert "Classes of head: 0 to 9, in this order." in page
+        assert "| licence | not stated" in page
+        assert "The Pareto front of 8 trials (8 complete)" in page
+        for other in small.pareto_front:
+            assert f"trial {other.number}" in page
+        assert f"**trial {trial.number}, this one**" in page
+
+
+def test_the_code_on_the_card_runs(small: pn.Study, tmp_path: Path) -> None:
+    """Every block of it, in one process without paretonas; all files give the same answers there."""
+    folder = small.pick("knee").export(tmp_path / "out", formats="torch_export,onnx")
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    script = "batch = torch.rand(4, 1, 8, 8)\nfound = []\n"
+    for block in blocks:
+        script += f"{block}\nfound.append(torch.as_tensor(answers[0] if isinstance(answers, list) else answers))\n"
+    script += "assert all(torch.allclose(found[0], one, atol=1e-5) for one in found)\nprint(len(found))"
+    assert run("import torch\n" + script, folder).split() == ["3"]
+
+
+@pytest.mark.parametrize("name", ["a | b", "<script>alert(1)</script>", "[x](javascript:1) `y`", "# *z*"])
+def test_names_mean_nothing_to_the_page(url: str, tmp_path: Path, name: str) -> None:
+    """Study names and licences are text, whatever is in them."""
+    space = pn.MLPSpace(layers=0, training=pn.TrainingSpace(epochs=1))
+    study = pn.create_study(name, space=space, objectives=["accuracy", "macs"], storage=url)
+    study.optimize(1, show_progress=False)
+    page = (study.trials[0].export(tmp_path / "out", licence=name) / "README.md").read_text(encoding="utf-8")
+    assert name not in page
+    assert "<script" not in page
+    assert all(line.count("|") - line.count("\\|") == 3 for line in page.splitlines() if line.startswith("| licence"))
+
+
+# the formats
+
+
+def test_formats_lie_beside_the_source(small: pn.Study, tmp_path: Path, cli: Cli) -> None:
+    """The command writes them, says how far they are from the network, and so do both cards; the licence is there."""
+    url, out = small.store.url, tmp_path / "out"
+    done = cli("export", "--storage", url, "--to", str(out), "--formats", "onnx,torch_export", "--license", "MIT")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in out.iterdir()} == {*FILES, "net.onnx", "net.pt2"}
+    card, page = json.loads((out / "net.json").read_text()), (out / "README.md").read_text(encoding="utf-8")
+    assert card["licence"] == "MIT"
+    assert "| licence | MIT |" in page
+    assert list(card["formats"]) == ["net.pt2", "net.onnx"]
+    for name, one in card["formats"].items():
+        assert 0 <= one["largest_difference"] <= 1e-5
+        (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"{name}: "))
+        assert line.removeprefix(f"{name}: ") in page.replace("\\", "")
+    again = cli("export", "--storage", url, "--to", str(out), "--formats", "onnx", "--force", "--json")
+    document = json.loads(again.stdout)
+    assert set(document["files"]) == {*FILES, "net.onnx"}
+    assert list(document["formats"]) == ["net.onnx"]
+
+
+def test_what_an_earlier_export_left_goes_with_it(small: pn.Study, tmp_path: Path) -> None:
+    """With force, its other formats leave too, unless they are others by now; what is no export's stays."""
+    first, second = small.pareto_front[:2]
+    first.export(tmp_path, formats=["onnx", "torch_export"])
+    (tmp_path / "net.pt2").write_bytes(b"mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    second.export(tmp_path, force=True)
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "net.pt2", "notes.txt"}
+    assert json.loads((tmp_path / "net.json").read_text())["trial"] == second.number
+
+
+def test_a_changed_script_is_named_before_it_is_lost(small: pn.Study, tmp_path: Path) -> None:
+    """A folder in use says which of its files were changed since they were exported."""
+    small.pick("knee").export(tmp_path)
+    (tmp_path / "train.py").write_text("my data")
+    with pytest.raises(
+        ExportError, match=r"net\.py, .*README\.md, train\.py \(changed since its export\) of .* would be"
+    ):
+        small.pick("knee").export(tmp_path)
+    assert (tmp_path / "train.py").read_text() == "my data"
+
+
+def test_a_card_from_elsewhere_takes_nothing_away(small: pn.Study, tmp_path: Path) -> None:
+    """Whatever names stand in the card of a folder, only files of exports are removed."""
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    digest = hashlib.sha256(b"mine").hexdigest()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "net.json").write_text(json.dumps({"files": {"../outside.txt": digest, "x": 3, "net.pte": 1}}))
+    small.pick("knee").export(tmp_path / "out", force=True)
+    assert outside.read_text() == "mine"
+
+
+STUBBORN = """
+from torch import nn
+
+
+class Deciding(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+    def forward(self, x):
+        return self.layers(x) if x.sum() > 0 else -self.layers(x)
+
+
+def make_net(width):
+    return Deciding(width)
+"""
+
+
+def test_a_network_that_a_format_cannot_take(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by its word, nothing is written; with ``all`` the card says what was left out and why."""
+    (tmp_path / "stubborn.py").write_text(STUBBORN, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    space = pn.ModuleSpace("stubborn:make_net", width=4, training=pn.TrainingSpace(epochs=1))
+    study = pn.create_study("own", space=space, objectives=["accuracy", "parameters"], storage=url)
+    study.optimize(1, show_progress=False)
+    with pytest.raises(ExportError, match=r"cannot be written as onnx: .*cannot be traced.*leave onnx out"):
+        study.trials[0].export(tmp_path / "out", formats="onnx")
+    assert list((tmp_path / "out").iterdir()) == []
+    folder = study.trials[0].export(tmp_path / "out", formats="all")
+    assert {path.name for path in folder.iterdir()} == FILES
+    card = json.loads((folder / "net.json").read_text())
+    assert all("cannot be traced" in one["left_out"] for one in card["formats"].values())
+    assert "not written: " in (folder / "README.md").read_text(encoding="utf-8")
+
+
+# the script
+
+
+def test_the_script_goes_on_from_the_weights(small: pn.Study, exported: Path, tmp_path: Path) -> None:
+    """It judges as the card does, trains on, and keeps weights that net.py takes; without paretonas."""
+    best = small.pick("best")
+    folder = shutil.copytree(exported / str(best.number), tmp_path / "out")
+    said = run_script(folder, "--epochs", "2").splitlines()
+    assert float(said[0].split()[-1]) == pytest.approx(best.test_metrics()["test_accuracy"], abs=1e-4)
+    assert float(said[2].split()[-1]) > best.test_metrics()["test_accuracy"]
+    before, after = (load_file(folder / name) for name in ("net.safetensors", "trained.safetensors"))
+    assert {name: tensor.shape for name, tensor in before.items()} == {n: tensor.shape for n, tensor in after.items()}
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert "from_scratch" not in run_script(folder, "--from-scratch", "--epochs", "1", "--to", str(tmp_path / "w.st"))
+    assert (tmp_path / "w.st").exists()
+
+
+def test_zeros_stay_zero_in_the_script(url: str, tmp_path: Path) -> None:
+    """What the search made sparse is not filled again."""
+    space = pn.MLPSpace(
+        layers=1,
+        widths=16,
+        pruning=0.0,
+        training=pn.TrainingSpace(epochs=1, finetune_epochs=1),
+        compression=pn.CompressionSpace(sparsity=0.5),
+    )
+    study = pn.create_study("s", space=space, objectives=["accuracy", "nonzero_parameters"], storage=url)
+    study.optimize(1, show_progress=False)
+    folder = study.trials[0].export(tmp_path / "out")
+    run_script(folder, "--epochs", "1")
+    before, after = (load_file(folder / name) for name in ("net.safetensors", "trained.safetensors"))
+    zeros = {name: tensor == 0 for name, tensor in before.items() if tensor.dim() > 1}
+    assert sum(int(zero.sum()) for zero in zeros.values()) > 100
+    assert all(not after[name][zero].any() for name, zero in zeros.items())
+
+
+def tasks(folder: Path) -> dict[str, tuple[pn.Space, pn.Task, list[str]]]:
+    """A study of each kind of data and answer."""
+    rows = [f"{x},{'ab'[x % 2]},{3 * x + 100}" for x in range(60)]
+    (folder / "table.csv").write_text("\n".join(["size,kind,price", *rows]), encoding="utf-8")
+    (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 60, encoding="utf-8")
+    brief = pn.TrainingSpace(epochs=1, batch_size=8)
+    mlp = pn.MLPSpace(layers=1, widths=4, pruning=0.0, training=brief)
+    decoder = pn.TransformerSpace(layers=1, widths=8, heads=2, head_widths=4, pruning=0.0, training=brief)
+    return {
+        "number": (mlp, pn.Table(file=folder / "table.csv", target="price", kind="number"), ["mae", "parameters"]),
+        "tokens": (decoder, pn.TextFile(file=folder / "text.txt", length=8), ["perplexity", "parameters"]),
+        "two": (mlp, pn.DigitsParity(), ["digit.accuracy", "parameters"]),
+        "signal": (mlp, pn.MNIST1D(), ["accuracy", "parameters"]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["number", "tokens", "two", "signal"])
+def test_the_script_runs_for_every_kind_of_data(url: str, tmp_path: Path, kind: str) -> None:
+    """On random examples of the right shape, or those that it ships; it is clean to ruff's default rules."""
+    space, task, objectives = tasks(tmp_path)[kind]
+    study = pn.create_study(kind, space=space, task=task, objectives=objectives, storage=url)
+    study.optimize(1, show_progress=False)
+    trial = study.trials[0]
+    assert trial.state == "complete", trial.reason
+    folder = trial.export(tmp_path / "out")
+    said = run_script(folder)
+    assert ("random examples" in said) == (kind != "two")
+    assert "epoch 1 of " in said
+    assert (folder / "trained.safetensors").exists()
+    if kind == "two":
+        judged = {name: float(value) for name, value in re.findall(r"accuracy of (\w+) ([\d.]+)", said.splitlines()[0])}
+        assert judged == pytest.approx({h: trial.test_metrics()[f"test_{h}.accuracy"] for h in judged}, abs=1e-4)
+    checked = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "train.py"]
+    found = subprocess.run(checked, cwd=folder, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+def test_bounds_choose_what_is_loaded(small: pn.Study) -> None:
+    """From another project, by all that a pick knows."""
+    smallest = min(small.pareto_front, key=lambda trial: trial.values["parameters"])
+    model = pn.load_model(small.store.url, max_parameters=smallest.values["parameters"])
+    assert model.architecture == smallest.architecture
+    weighted = pn.load_model(small.store.url, weights={"parameters": 1.0, "accuracy": 0.01})
+    assert weighted.architecture == small.pick(weights={"parameters": 1.0, "accuracy": 0.01}).architecture
+
+
+def test_eight_bits_are_loaded_as_they_run_or_as_they_train(url: str) -> None:
+    """The int8 network by default; the one that it was made of where it is to be trained on."""
+    space = pn.MLPSpace(
+        layers=1,
+        widths=4,
+        pruning=0.0,
+        training=pn.TrainingSpace(epochs=1),
+        compression=pn.CompressionSpace(bits=8),
+    )
+    study = pn.create_study("s", space=space, objectives=["accuracy", "parameters"], storage=url)
+    study.optimize(1, show_progress=False)
+    assert not list(pn.load_model(url).parameters())
+    assert sum(p.numel() for p in pn.load_model(url, quantized=False).parameters()) > 0
+
+
+# in a process that cannot import paretonas
+
+ALONE = """
+import sys
+sys.modules["paretonas"] = None
+"""
+
+
+def run(script: str, folder: Path, *arguments: str) -> str:
+    """What a process prints that cannot import paretonas, in a folder."""
+    command = [sys.executable, "-W", "error", "-c", ALONE + script, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_script(folder: Path, *arguments: str) -> str:
+    """What train.py of a folder prints."""
+    script = "import runpy, sys\nsys.path.insert(0, '.')\nrunpy.run_path('train.py', run_name='__main__')"
+    return run(script, folder, *arguments)

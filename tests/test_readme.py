@@ -91,9 +91,11 @@ def test_script_searches_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     script, line = block("python", '"small", space=space'), block("python", "load_model")
     assert "parameters" in run([sys.executable, "-c", script], tmp_path)
     assert sorted(file.name for file in (tmp_path / "my_project/nets").iterdir()) == [
+        "README.md",
         "net.json",
         "net.py",
         "net.safetensors",
+        "train.py",
     ]
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

@@ -322,7 +322,7 @@ def test_the_command_shrinks_and_exports(study: pn.Study, cli: Callable[..., Any
     assert "before" in answer.stdout
     assert "test_accuracy" in answer.stdout
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
-        "net.py", "net.safetensors", "net.json", "net.int8.onnx"
+        "net.py", "net.safetensors", "net.json", "net.int8.onnx", "README.md", "train.py"
     }  # fmt: skip
 
 

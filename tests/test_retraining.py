@@ -10,8 +10,8 @@ import torch
 import paretonas as pn
 from paretonas.errors import UsageError
 from paretonas.search.data import load_data
+from paretonas.search.delivery.retraining import ancestors, from_scratch, inheritance, inherited_values
 from paretonas.search.evaluate import evaluate
-from paretonas.search.retraining import ancestors, from_scratch, inheritance, inherited_values
 from paretonas.spaces import Candidate
 
 BRIEF = pn.TrainingSpace(epochs=3, finetune_epochs=1)
@@ -126,21 +126,34 @@ def test_what_cannot_be_is_refused(study: pn.Study, wrong: dict[str, Any], said:
 def test_the_command_prints_both(study: pn.Study, cli: Callable[..., Any]) -> None:
     """Side by side, with what was inherited; one that inherited nothing is told from one that did."""
     store = ("--storage", study.store.url, "--study", "one")
-    answer = cli("train", "2", "--epochs", "1", *store)
+    answer = cli("train", "2", "--as-trial", "--epochs", "1", *store)
     assert answer.returncode == 0, answer.stderr
     lines = {line.split("│")[1].strip(): line for line in answer.stdout.splitlines() if line.count("│") > 3}
     assert "(inherited)" in lines["accuracy"]
     assert "(inherited)" not in lines["parameters"]
     assert "from scratch" in answer.stdout
     assert "those of trial 1 (widen)" in answer.stdout
-    answer = cli("train", "0", *store)
+    answer = cli("train", "0", "--as-trial", *store)
     assert "trial 0 inherited nothing" in answer.stdout
     assert "--epochs or --seed" in answer.stdout
 
 
 def test_the_command_speaks_json(study: pn.Study, cli: Callable[..., Any]) -> None:
     """One document with both."""
-    answer = cli("train", "2", "--seed", "3", "--epochs", "1", "--json", "--storage", study.store.url, "--study", "one")
+    answer = cli(
+        "train",
+        "2",
+        "--as-trial",
+        "--seed",
+        "3",
+        "--epochs",
+        "1",
+        "--json",
+        "--storage",
+        study.store.url,
+        "--study",
+        "one",
+    )
     assert answer.returncode == 0, answer.stderr
     document = json.loads(answer.stdout)
     assert document["inherited"] is False

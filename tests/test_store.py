@@ -164,7 +164,7 @@ def test_optuna_has_the_same_values(small: pn.Study) -> None:
     """Optuna's tables, which the dashboard shows, say what ours say, with the objectives' names; but for times, which
     were measured again since.
     """
-    assert small.optuna.metric_names == ["accuracy", "parameters", "latency_ms"]
+    assert small.optuna.metric_names == ["accuracy (share)", "parameters (count)", "latency_ms (per example)"]
     told = small.optuna.get_trials()
     for trial in small.trials:
         accuracy, parameters, latency = told[trial.number].values

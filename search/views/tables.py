@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..spaces import Candidate, Compression
-from .export import figures_of, unit_of
+from ...spaces import Candidate, Compression
+from ...spaces.architecture import Json
+from ..delivery.card import figures_of, unit_of
+from ..delivery.comparing import comparisons
 
 AS_IT_IS = Compression()
 COUNTS = ("parameters", "nonzero_parameters", "macs", "size_bytes", "file_bytes", "activation_bytes")
@@ -16,26 +18,16 @@ COUNTS = ("parameters", "nonzero_parameters", "macs", "size_bytes", "file_bytes"
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .study import Study
-    from .trial import Trial
+    from ..delivery.comparing import Comparison
+    from ..study import Study
+    from ..trial import Trial
 
 
 def print_front(study: "Study", *, as_json: bool) -> None:
     """The front as a table, and how many trials failed; or as JSON."""
     points = study.pareto_front
     if as_json:
-        objectives = study.definition.resolved_objectives
-        document = {
-            "study": study.name,
-            "objectives": {o.name: {"unit": o.unit, "direction": o.direction} for o in objectives},
-            "constraints": list(study.definition.constraints),
-            "trials": len(study.store.finished_ids(study.id)),
-            "stopped": sum(trial.state == "stopped" for trial in study.trials),
-            "refused": study.store.refused(study.id),
-            "spending": study.spending.to_json(),
-            "front": [trial.to_json() for trial in points],
-        }
-        print(json.dumps(document, indent=2))
+        print(json.dumps(_as_json(study, points), indent=2))
         return
     trials = study.trials
     failed, stopped, refused = (
@@ -44,6 +36,26 @@ def print_front(study: "Study", *, as_json: bool) -> None:
     if not points:
         print(f"{study.name}: the front is empty, {len(failed)} trials failed, {len(refused)} were refused")
         return
+    _print_points(study, points)
+    if failed:
+        print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
+    if stopped:
+        print(f"{len(stopped)} were stopped early, the last one: {stopped[-1].evaluation.reason}")
+    if refused:
+        print(f"{len(refused)} were refused before training, the last one: {refused[-1].evaluation.reason}")
+    if inherited := [str(trial.number) for trial in points if trial.inherited]:
+        print(
+            f"trial {', '.join(inherited)} began with trained weights: paretonas train {inherited[0]} --as-trial says "
+            "what its network reaches from scratch"
+        )
+    print(study.spending)
+    for note in notes_on_times(study, points):
+        print(note)
+    for comparison in comparisons(study):
+        print(comparison)
+
+
+def _print_points(study: "Study", points: "Sequence[Trial]") -> None:
     table = Table(
         title=f"Pareto front of {escape(study.name)}: {', '.join(study.definition.objectives)}", title_justify="left"
     )
@@ -55,20 +67,21 @@ def print_front(study: "Study", *, as_json: bool) -> None:
         figures = [in_figures(name, trial.values[name]) if name in trial.values else "" for name in names]
         table.add_row(str(trial.number), *figures, escape(in_words(trial)))
     console().print(table)
-    if failed:
-        print(f"{len(failed)} trials failed, the last one: {failed[-1].reason}")
-    if stopped:
-        print(f"{len(stopped)} were stopped early, the last one: {stopped[-1].evaluation.reason}")
-    if refused:
-        print(f"{len(refused)} were refused before training, the last one: {refused[-1].evaluation.reason}")
-    if inherited := [str(trial.number) for trial in points if trial.inherited]:
-        print(
-            f"trial {', '.join(inherited)} began with trained weights: paretonas train {inherited[0]} says what its "
-            "network reaches from scratch"
-        )
-    print(study.spending)
-    for note in notes_on_times(study, points):
-        print(note)
+
+
+def _as_json(study: "Study", points: "Sequence[Trial]") -> Json:
+    objectives = study.definition.resolved_objectives
+    return {
+        "study": study.name,
+        "objectives": {o.name: {"unit": o.unit, "direction": o.direction} for o in objectives},
+        "constraints": list(study.definition.constraints),
+        "trials": len(study.store.finished_ids(study.id)),
+        "stopped": sum(trial.state == "stopped" for trial in study.trials),
+        "refused": study.store.refused(study.id),
+        "spending": study.spending.to_json(),
+        "front": [trial.to_json() for trial in points],
+        "references": {one.name: one.to_json() for one in comparisons(study)},
+    }
 
 
 def notes_on_times(study: "Study", points: "Sequence[Trial]") -> list[str]:
@@ -86,11 +99,12 @@ def notes_on_times(study: "Study", points: "Sequence[Trial]") -> list[str]:
     return notes
 
 
-def print_pick(trial: "Trial", *, as_json: bool) -> None:
-    """One point with its units, now also on the test split; or as JSON."""
+def print_pick(trial: "Trial", *, as_json: bool, compared: "Sequence[Comparison]" = ()) -> None:
+    """One point with its units, now also on the test split, and beside references; or as JSON."""
     figures = figures_of(trial)
     if as_json:
-        print(json.dumps({**trial.to_json(), "values": figures}, indent=2))
+        beside = {"references": {one.name: one.to_json() for one in compared}} if compared else {}
+        print(json.dumps({**trial.to_json(), "values": figures, **beside}, indent=2))
         return
     table = Table(title=f"Trial {trial.number} of {escape(trial.study.name)}", show_header=False)
     for name, value in figures.items():
@@ -100,6 +114,9 @@ def print_pick(trial: "Trial", *, as_json: bool) -> None:
     table.add_row("seed", str(trial.evaluation.seed), "")
     table.add_row("network", escape(str(trial.architecture)), "")
     console().print(table)
+    for one in compared:
+        point = one.points[0]
+        print(f"beside {one.name}: {point}; {point.sentence}")
 
 
 def in_words(trial: "Trial") -> str:
@@ -140,4 +157,4 @@ def in_figures(name: str, value: float) -> str:
 def console() -> Console:
     """Standard output, wide enough for a table where it is no terminal."""
     terminal = Console(emoji=False)
-    return terminal if terminal.is_terminal else Console(width=140, emoji=False)
+    return terminal if terminal.is_terminal else Console(width=400, emoji=False)

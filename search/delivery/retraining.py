@@ -4,20 +4,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import StudyError
-from ..objectives import Epoch, is_cost
-from ..spaces import Candidate, Compression
-from .definition import check_seed
+from ...errors import StudyError
+from ...objectives import Epoch, is_cost
+from ...spaces import Candidate, Compression
+from ..definition import check_seed
 
 if TYPE_CHECKING:
-    from .trial import Trial
+    from ..trial import Trial
 
 
 def train(
     parent: "Trial", *, epochs: int | None, seed: int | None, on_epoch: Callable[[Epoch], None] = lambda _: None
 ) -> "Trial":
     """See ``Study.train``. One that was trained so before is answered: it may be the trial itself."""
-    from .reshape import one_more
+    from ..reshape import one_more
 
     return one_more(parent.study, from_scratch(parent, epochs=epochs, seed=seed), on_epoch)
 

@@ -1,0 +1,1 @@
+"""What people take home: choosing from the front, training on, exporting."""
