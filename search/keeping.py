@@ -47,8 +47,7 @@ def _teacher(study: "Study", one: Held) -> int | None:
     """The number of the trial of this study that a running one learns from."""
     if study.definition.teacher != BEST or one.trial_number is None:
         return None
-    storage, of = study.store.optuna, study.optuna._study_id  # noqa: SLF001 - Optuna has no public name for it
-    trial = storage.get_trial(storage.get_trial_id_from_study_id_trial_number(of, one.trial_number))
+    trial = study.store.optuna.numbered(study.name, [one.trial_number])[one.trial_number]
     named = NAME.match(str(trial.user_attrs.get(ATTRIBUTE, "")))
     return None if named is None else int(named[1])
 

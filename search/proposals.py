@@ -25,7 +25,7 @@ from .trying import InHand
 if TYPE_CHECKING:
     from .study import Study
 
-ANY = 2**31 - 1  # places of a study that is asked for one trial more
+ANY = 2**31 - 1  # places of a study whose trials are not counted
 EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all known
 
 

@@ -20,7 +20,7 @@ from .bench import StoreBench
 from .data import data_of
 from .early_stopping import EarlyStopping
 from .leases import LEASE, Lease, in_hand
-from .proposals import propose
+from .proposals import ANY, propose
 from .recovery import clean_up, has_left, take_up
 from .telling import check_failures, check_hopeful, check_possible
 from .trying import CHECKPOINT_EVERY, TICK, InHand, try_candidate
@@ -52,7 +52,7 @@ class Budget:
             raise UsageError("how far to search is needed: n_trials, n_epochs or timeout (seconds), or several of them")
         check_positive(asked)
         deadline = None if timeout is None else time.monotonic() + timeout
-        return cls(2**31 - 1 if trials is None else trials, epochs, deadline)
+        return cls(ANY if trials is None else trials, epochs, deadline)
 
     @property
     def is_over(self) -> bool:

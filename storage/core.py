@@ -17,7 +17,7 @@ from .identity import me
 from .patience import patient
 from .records import ENDED
 from .saying import explained, shown
-from .sql import ARCHITECTURES, EVALUATIONS, STUDIES, THIS, Add
+from .sql import ARCHITECTURES, EVALUATIONS, STUDIES, THIS, Add, writing
 from .tables import Base
 
 _LOCK = select(STUDIES.c.id).where(STUDIES.c.id == bindparam("study")).with_for_update()
@@ -58,12 +58,9 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that writes: committed at its end. SQLite, which locks no rows, lets one in at a time."""
-        with explained(self.url), self.optuna.engine.connect() as connection:
-            if self.is_sqlite:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        """As ``sql.writing``; what the database says against it becomes a StoreError."""
+        with explained(self.url), writing(self.optuna.engine) as connection:
             yield connection
-            connection.commit()
 
     def explained(self) -> AbstractContextManager[None]:
         """What the database says in this block becomes a StoreError."""

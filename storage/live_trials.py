@@ -5,7 +5,7 @@ from collections.abc import Collection, Container, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy as deeply
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.exceptions import UpdateFinishedTrialError
@@ -169,21 +169,18 @@ class LiveStorage(_CachedStorage):
         live.changes.params[param_name] = written
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        text = json.dumps(value)
-        if (live := self._live.get(trial_id)) is None:
-            self._backend.write(trial_id, Changes(user={key: text}))
-        else:
-            live.trial.user_attrs[key] = json.loads(text)
-            live.changes.user[key] = text
-            self._write(trial_id, live)
+        self._set_attribute(trial_id, "user", key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._set_attribute(trial_id, "system", key, value)
+
+    def _set_attribute(self, trial_id: int, whose: Literal["user", "system"], key: str, value: Any) -> None:
         text = json.dumps(value)
         if (live := self._live.get(trial_id)) is None:
-            self._backend.write(trial_id, Changes(system={key: text}))
+            self._backend.write(trial_id, Changes(**{whose: {key: text}}))
         else:
-            live.trial.system_attrs[key] = json.loads(text)
-            live.changes.system[key] = text
+            getattr(live.trial, f"{whose}_attrs")[key] = json.loads(text)
+            getattr(live.changes, whose)[key] = text
             self._write(trial_id, live)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:

@@ -3,10 +3,11 @@
 Statements that are asked often are made once, as constants: to make one anew takes longer than the database does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Insert, Table, UniqueConstraint, bindparam, literal_column
+from sqlalchemy import ColumnElement, Connection, Engine, Insert, Table, UniqueConstraint, bindparam, literal_column
 from sqlalchemy.ext.compiler import compiles
 
 from .tables import ArchitectureRow, ArtifactRow, EpochRow, EvaluationRow, MeasurementRow, StudyRow, WorkerRow
@@ -18,6 +19,16 @@ EVALUATIONS = cast("Table", EvaluationRow.__table__)
 MEASUREMENTS = cast("Table", MeasurementRow.__table__)
 EPOCHS = cast("Table", EpochRow.__table__)
 ARTIFACTS = cast("Table", ArtifactRow.__table__)
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes: committed at its end. SQLite, which locks no rows, lets one in at a time."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+        connection.commit()
 
 
 def among(column: ColumnElement[Any], words: Iterable[str]) -> ColumnElement[bool]:

@@ -20,7 +20,8 @@ from . import trial_rows
 from .identity import me
 from .patience import repeated
 from .saying import explained
-from .trial_rows import SYSTEM, TRIALS, UNFINISHED, Changes, writing
+from .sql import writing
+from .trial_rows import SYSTEM, TRIALS, UNFINISHED, Changes
 
 R = TypeVar("R")
 
