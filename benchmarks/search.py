@@ -3,7 +3,7 @@
     python benchmarks/search.py
     python benchmarks/search.py --table FILE.csv --genes g0,g1 --maximize accuracy --minimize parameters,latency_ms
                                 [--curve accuracy@] [--seeds 5] [--trials 200] [--workers 8] [--json OUT]
-    python benchmarks/search.py --real digits|mnist1d [--seeds 5] [--trials 200] [--cache FILE] [--json OUT]
+    python benchmarks/search.py --real digits|mnist1d [--seeds 5] [--trials 200] [--ours 50] [--cache FILE] [--json OUT]
 
 A table: a row is a trained network, genes are categorical. Columns such as accuracy@7 are its accuracy after epoch 7:
 then the last of them counts, trainings stop early and cost is counted in epochs, else in evaluations. What is maximized
@@ -14,7 +14,8 @@ rungs draws at random and halves by non-dominated rank (MO-ASHA). Seconds are of
 
 Real: convolutional networks for accuracy, parameters and MACs, 10 epochs and 3 of fine-tuning each. The weights of a
 seed are the same for all strategies. Trainings of the baselines are kept in --cache and replayed; their epochs count
-as if trained. Hypervolume is the share of the box of all points of the run, costs as logarithms.
+as if trained. With --ours ours ends after the epochs of so many full trainings, and counts as staying where it was.
+Hypervolume is the share of the box of all points of the run, costs as logarithms.
 
 Without arguments the table that ships, short. A figure is the median over the seeds.
 """
@@ -114,17 +115,16 @@ def real(asked: argparse.Namespace) -> dict[str, Any]:
     from paretonas.search.goals import goals_of
 
     jobs = [
-        Job(asked.real, name, seed, asked.trials, asked.cache)
+        Job(asked.real, name, seed, asked.ours if name == OURS else asked.trials, asked.cache)
         for seed in range(asked.seeds)
         for name in sorted(asked.strategies, key=lambda name: name == "rungs")  # which replays random's trainings
     ]
-    print(
-        f"{machine()}, n = {asked.seeds} seeds, {asked.trials} full trainings of {asked.real}, {jobs[0].epochs} epochs"
-    )
+    epochs = asked.trials * jobs[0].epochs // jobs[0].trials
+    print(f"{machine()}, n = {asked.seeds} seeds, {asked.trials} full trainings of {asked.real}, {epochs} epochs")
     runs: dict[str, list[Run]] = {name: [] for name in asked.strategies}
     for at, ended in sorted(_all_of(run, jobs, asked.processes)):
         runs[jobs[at].strategy].append(ended)
-    found = real_report(runs, goals_of(resolved(OBJECTIVES)), asked.trials, jobs[0].epochs)
+    found = real_report(runs, goals_of(resolved(OBJECTIVES)), asked.trials, epochs)
     print_real(found)
     return {"machine": machine(), "task": asked.real, "seeds": asked.seeds, "strategies": found}
 
@@ -166,6 +166,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--failing", metavar="COST", help="networks above the median of this cost fail when trained")
     parser.add_argument("--seeds", type=int, help="runs of each strategy (default 5; without a table or task 3)")
     parser.add_argument("--trials", type=int, help="evaluations of a run (default 200; without a table or task 50)")
+    parser.add_argument(
+        "--ours", type=int, help="full trainings whose epochs ours gets, of real ones (default --trials)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="ours also with so many at a time, on a table")
     parser.add_argument("--stopping", help=f"how ours stops, on a table: {', '.join(STOPPINGS)} (default forecast)")
     parser.add_argument("--strategies", type=_names, default=list(STRATEGIES), help=f"of {','.join(STRATEGIES)}")
@@ -178,6 +181,7 @@ def _asked() -> argparse.Namespace:
         asked.maximize, asked.minimize = ["accuracy"], ["parameters", "latency_ms"]
         _fill(asked, SHORT)
     _fill(asked, FULL)
+    _fill(asked, {"ours": asked.trials})
     _check(asked)
     return asked
 
@@ -195,7 +199,7 @@ def _check(asked: argparse.Namespace) -> None:
         one_of("stopping", asked.stopping, STOPPINGS)
     if not asked.strategies:
         raise UsageError(f"a strategy is needed: name some of {', '.join(STRATEGIES)} with --strategies")
-    for what in ("seeds", "trials", "workers", "processes"):
+    for what in ("seeds", "trials", "ours", "workers", "processes"):
         if getattr(asked, what) < 1:
             raise UsageError(f"--{what} must be above 0, {getattr(asked, what)} was given")
     for path in (asked.json, asked.cache):

@@ -29,11 +29,14 @@ def non_dominated(values: Sequence[Values], objectives: Sequence[Objective]) -> 
     return [int(index) for index in np.flatnonzero(moocore.is_nondominated(_losses(values, objectives)))]
 
 
-def still_on_front(definition: "Definition") -> Callable[[Sequence["Valued"]], set[int]]:
-    """Which of a front's evaluations stay on it, given these and a new one; by id. What is not feasible does not."""
+def still_on_front(definition: "Definition", repetition: int | None = None) -> Callable[[Sequence["Valued"]], set[int]]:
+    """Which of a front's evaluations stay on it, given these and a new one; by id. What is not feasible does not.
+
+    repetition: the new one's id where it repeats another with a seed of its own, and so is never on the front.
+    """
 
     def stay(evaluations: Sequence["Valued"]) -> set[int]:
-        feasible = [one for one in evaluations if held(definition.bounds, one.values)]
+        feasible = [one for one in evaluations if one.id != repetition and held(definition.bounds, one.values)]
         feasible.sort(key=lambda one: one.trial_number)
         front = non_dominated([one.values for one in feasible], definition.resolved_objectives)
         return {feasible[index].id for index in front}

@@ -46,6 +46,11 @@ class InHand:
     checkpoint: Checkpoint | None = None
     points: tuple[CurvePoint, ...] = ()
 
+    @property
+    def repetition(self) -> int | None:
+        """The evaluation, where it repeats another with a seed of its own."""
+        return None if self.candidate.counts else self.place
+
 
 def try_candidate(
     study: "Study",
@@ -122,7 +127,7 @@ def _take_over(study: "Study", hand: InHand, known: Evaluation, names: Sequence[
         weights=known.weights,
         quantized=known.quantized,
         reused=known.id,
-        front=still_on_front(study.definition) if hand.candidate.counts else None,
+        front=still_on_front(study.definition, hand.repetition),
     )
     note(hand.trial, "reused_from", f"evaluation {known.id} of the store")
 
@@ -225,7 +230,7 @@ def _keep(study: "Study", hand: InHand, result: Result) -> None:
         seconds=result.seconds,
         weights=store.save_weights(place, trial, made.architecture, made.network.state_dict()),
         quantized=None if int8 is None else store.save_artifact(place, INT8, int8, trial=trial),
-        front=still_on_front(study.definition) if hand.candidate.counts else None,
+        front=still_on_front(study.definition, hand.repetition),
     )
     note(trial, "network", str(made.architecture))
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from .. import own
 from .core import Database
 from .patience import patient
-from .records import Evaluation, Reading, learned_from_another
+from .records import Evaluation, Query, learned_from_another
 from .sql import EVALUATIONS, MEASUREMENTS, THIS
 
 _one, _claim = EVALUATIONS.c, bindparam("claim", type_=String)
@@ -19,7 +19,7 @@ _CONDITIONS = (_one.key, _one.task, _one.seed, _one.threads, _one.device, _one.h
 _WHAT = select(*_CONDITIONS, _one.candidate).where(THIS)
 _ANOTHER = _one.id != bindparam("evaluation")
 _ALIKE = and_(_one.state == "complete", *(column == bindparam(column.name) for column in _CONDITIONS))
-_COMPLETE = Reading.of(_ANOTHER & _ALIKE)
+_COMPLETE = Query.of(_ANOTHER & _ALIKE)
 _MEASURED = (
     select(func.count())
     .where(MEASUREMENTS.c.evaluation_id == _one.id, MEASUREMENTS.c.name.in_(bindparam("names", expanding=True)))

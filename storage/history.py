@@ -9,7 +9,7 @@ from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, se
 from ..errors import StoreError
 from .core import Database
 from .patience import patient
-from .records import FINISHED, CurvePoint, Evaluation, Reading
+from .records import FINISHED, CurvePoint, Evaluation, Query
 from .sql import EPOCHS, EVALUATIONS, OF_STUDY, STUDIES, THIS, among
 
 T = TypeVar("T")
@@ -20,12 +20,12 @@ _BEGUN = _one.key.is_not(None)
 _FINISHED = OF_STUDY & among(_one.state, FINISHED)
 _THESE: BindParameter[Any] = bindparam("these", expanding=True)
 
-_ALL = Reading.of(OF_STUDY & _BEGUN)
-_SOME = Reading.of(_one.id.in_(_THESE))
-_NUMBERED = Reading.of(OF_STUDY & _BEGUN & _one.trial_number.in_(_THESE))
-_KEYED = Reading.of(OF_STUDY & _one.key.in_(_THESE))
-_FRONT = Reading.of(OF_STUDY & (_one.front == true()))
-_EVALUATION = Reading.of(THIS)
+_ALL = Query.of(OF_STUDY & _BEGUN)
+_SOME = Query.of(_one.id.in_(_THESE))
+_NUMBERED = Query.of(OF_STUDY & _BEGUN & _one.trial_number.in_(_THESE))
+_KEYED = Query.of(OF_STUDY & _one.key.in_(_THESE))
+_FRONT = Query.of(OF_STUDY & (_one.front == true()))
+_EVALUATION = Query.of(THIS)
 _STATES = select(_one.id, _one.state).where(OF_STUDY, _BEGUN, _one.id > bindparam("after"))
 _CURVES = (
     select(_epoch.evaluation_id, _epoch.phase, _epoch.number, _epoch.loss, _epoch.score, _epoch.seconds)

@@ -177,7 +177,7 @@ class LiveStorage(_CachedStorage):
     def _set_attribute(self, trial_id: int, whose: Literal["user", "system"], key: str, value: Any) -> None:
         text = json.dumps(value)
         if (live := self._live.get(trial_id)) is None:
-            self._backend.write(trial_id, Changes(**{whose: {key: text}}))
+            self._backend.write(trial_id, Changes(user={key: text}) if whose == "user" else Changes(system={key: text}))
         else:
             getattr(live.trial, f"{whose}_attrs")[key] = json.loads(text)
             getattr(live.changes, whose)[key] = text

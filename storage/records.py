@@ -124,14 +124,14 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Query:
     """How evaluations are read: their rows, and those of their measurements."""
 
     rows: Select[Any]
     measured: Select[Any]
 
     @classmethod
-    def of(cls, which: ColumnElement[bool]) -> "Reading":
+    def of(cls, which: ColumnElement[bool]) -> "Query":
         """Of those that ``which``, a condition on EVALUATIONS, is true of."""
         return cls(_ROWS.where(which), _MEASURED.where(which))
 

@@ -10,7 +10,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import torch
 from safetensors.torch import load, save
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from .artifact_store import NAMED, PUT, ArtifactStore, hash_of, row_of
 from .patience import patient

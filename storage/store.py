@@ -17,7 +17,7 @@ from .history import History
 from .latency_store import Latencies
 from .lease_store import Leases
 from .patience import patient
-from .records import CurvePoint, Evaluation, FrontPoint, Reading, Valued
+from .records import CurvePoint, Evaluation, FrontPoint, Query, Valued
 from .shared_files import SharedFiles
 from .sql import EPOCHS, EVALUATIONS, IN_HAND, MEASUREMENTS, OF_STUDY, STUDIES, THIS, Put
 from .tables import StudyRow
@@ -38,7 +38,7 @@ _BEGIN = update(EVALUATIONS).where(
     IN_HAND, ~select(_earlier.c.id).where(_SAME, _earlier.c.study_id == _one.study_id).exists()
 )
 _POINT = [field.name for field in fields(CurvePoint)]
-_BEGUN = Reading.of(
+_BEGUN = Query.of(
     (_one.key == bindparam("same"))
     & (_one.id != bindparam("evaluation"))
     & (_one.study_id == select(_earlier.c.study_id).where(_earlier.c.id == bindparam("evaluation")).scalar_subquery())

@@ -51,7 +51,7 @@ def commands(text: str, cli: Cli) -> str:
 
 def test_every_block_is_run() -> None:
     """A new block in the README needs a test here."""
-    assert len(BLOCKS) == 17
+    assert len(BLOCKS) == 19
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,43 @@ def test_default_job_reaches_its_promise(default_job: Path, cli: Cli, monkeypatc
     assert best["values"]["test_accuracy"] >= 0.97
 
 
-def test_picked_network_works_without_paretonas(default_job: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The export of the README classifies a batch in an interpreter that cannot import paretonas."""
-    monkeypatch.chdir(default_job)
+@pytest.fixture
+def job(default_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, a copy of that in which the default job was run."""
+    folder = Path(shutil.copytree(default_job, tmp_path / "job"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_six_commands_from_clone_to_a_network_in_a_project_of_its_own(job: Path) -> None:
+    """Cloning and installing are done already; the others run as they stand, and the last one imports no paretonas."""
+    clone, install, *lines = block("sh", "git clone").strip().splitlines()
+    assert len(lines) == 4
+    assert (clone, install) == ('git clone "$PARETONAS" paretonas', "pip install ./paretonas")
+    shutil.copytree(README.parent / "examples", job / "paretonas" / "examples")
+    out = run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], job)
+    assert float(out.split("accuracy")[-1]) > 0  # of pictures that stand on their heads
+    project = job / "my_project" / "digit_reader"
+    assert not [file for file in project.rglob("*.py") if re.search(r"^\s*(import|from) paretonas", file.read_text())]
+
+
+def test_choosing_and_taking_home(job: Path, cli: Cli) -> None:
+    """Each way to choose, seeds and a final training; the export classifies where paretonas cannot be imported."""
     out = commands(block("sh", "paretonas pick knee"), cli)
     assert "test_accuracy" in out
+    assert "onnx: " in out
+    assert {"net.onnx", "net.pt2", "train.py", "README.md"} <= {file.name for file in (job / "out").iterdir()}
+    assert (job / "networks.png").stat().st_size > 10_000
     blocked = "import sys\nsys.modules['paretonas'] = None\n"
-    scores = run([sys.executable, "-c", blocked + block("python", "# in out/")], default_job / "out")
+    scores = run([sys.executable, "-c", blocked + block("python", "# in out/")], job / "out")
     assert re.match(r"tensor\(\[\d, \d, \d, \d, \d\]\)", scores)
+
+
+def test_a_report_and_a_log(job: Path, cli: Cli) -> None:
+    """One file with all in it; curves that TensorBoard reads."""
+    commands(block("sh", "paretonas report"), cli)
+    assert "<script src=" not in (job / "report.html").read_text(encoding="utf-8")
+    assert any(file.name.startswith("events.") for file in (job / "logs").rglob("*"))
 
 
 def test_script_searches_and_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,12 +148,9 @@ def test_workers_are_watched_and_stopped(tmp_path: Path, cli: Cli, monkeypatch: 
     assert out.rstrip().endswith("nothing is wrong")
 
 
-def test_a_found_network_is_shrunk_and_grown(
-    default_job: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each command of the README prints before and after, on a copy of the default job."""
-    shutil.copytree(default_job, tmp_path / "job")
-    monkeypatch.chdir(tmp_path / "job")
+@pytest.mark.usefixtures("job")
+def test_a_found_network_is_shrunk_and_grown(cli: Cli) -> None:
+    """Each command of the README prints before and after."""
     assert commands(block("sh", "paretonas shrink knee"), cli).count("made of trial") == 4
 
 
@@ -178,7 +204,7 @@ def test_study_file_runs(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPat
 
 def test_dashboard_says_where_it_is(default_job: Path) -> None:
     """The dashboard's command prints its address and ends on Ctrl-C."""
-    command = block("sh", "dashboard").split()
+    command = block("sh", "paretonas dashboard").split()
     with subprocess.Popen(
         [sys.executable, "-m", *command], cwd=default_job, stderr=subprocess.PIPE, text=True, env=os.environ
     ) as process:

@@ -1,12 +1,12 @@
 """Networks that were trained to their end on train and validation, and judged once on the test split."""
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import StudyError
 from ...spaces import Candidate
 from ...spaces.architecture import Json
-from ...spaces.candidate import architecture_from_json
 from ...storage import CurvePoint, Evaluation
 from ..trial import Trial
 from .card import TEST
@@ -71,12 +71,13 @@ def final_from(study: "Study", record: Json) -> Final:
         id=0,
         trial_number=record["trial"],
         state="complete",
-        candidate=Candidate.from_json(record["candidate"]),
-        deployed=architecture_from_json(record["deployed"]),
+        key=Candidate.from_json(record["candidate"]).key,
+        candidate_json=json.dumps(record["candidate"]),
+        deployed_json=json.dumps(record["deployed"]),
         seed=record["seed"],
         worker=record["worker"],
         values=record["values"],
-        details={name: record["details"].get(name, {}) for name in record["values"]},
+        details_json={name: json.dumps(record["details"].get(name, {})) for name in record["values"]},
         kind=None,
         reason=None,
         seconds=record["seconds"],

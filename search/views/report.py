@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ...errors import ParetonasError, StoreError, UsageError, one_of
 from ...storage import shown
-from ..delivery.comparing import comparisons
 from ..delivery.card import TEST, unit_of
+from ..delivery.comparing import comparisons
 from .figures import draw_curves, draw_front, draw_hypervolume
 from .figures_data import Snapshot, snapshot
 from .figures_importance import draw_importance
