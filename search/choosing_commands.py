@@ -56,7 +56,7 @@ def confirm(
     storage: Storage = DEFAULT_STORAGE,
     artifacts: Artifacts = None,
     trust: Trust = None,
-    turn: Annotated[int, typer.Option(hidden=True, min=0)] = 0,
+    turn: Annotated[int, typer.Option(help="Which repetition a helper begins with.", hidden=True, min=0)] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

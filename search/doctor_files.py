@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..storage import ENDED, Store
-from ..storage.artifact_store import CHECKPOINT, INT8, WEIGHTS, slots_of
+from ..storage.artifact_store import CHECKPOINT, INT8, VIEW, WEIGHTS, slots_of
 from ..storage.artifacts import ID, Kept
-from ..storage.shared_files import ANSWERS, VIEW
+from ..storage.shared_files import ANSWERS
 from ..storage.upkeep import File, Referring, files, forget_files, referring, uploads
 from .doctor import Finding
 

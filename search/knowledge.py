@@ -19,7 +19,7 @@ from .front import non_dominated
 from .gain import Seen
 from .genes import Genes
 from .goals import Goal, goals_of
-from .reading import reading_of
+from .reading import forget_reading, reading_of
 from .running import guess
 from .static_costs import COUNTS, static_costs
 from .traits import traits
@@ -181,6 +181,12 @@ class Knowledge:
             others = [curve for curve in curves[:until] if curve.finished]
             self._foreseen[one.evaluation.id] = until, forecast(one.curve, others, self.goals)
         return self._foreseen[one.evaluation.id][1]
+
+
+def forget(study: "Study") -> None:
+    """Have all read anew when it is asked for the next time: what had ended was measured again."""
+    _kept.pop(study, None)
+    forget_reading(study)
 
 
 def knowledge_of(study: "Study") -> Knowledge:

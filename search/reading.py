@@ -49,6 +49,11 @@ class Reading:
             self._known |= {evaluation.id for evaluation, _ in ended}
 
 
+def forget_reading(study: "Study") -> None:
+    """Read it anew from the next one on that asks; those that have it keep it."""
+    _kept.pop(study, None)
+
+
 def reading_of(study: "Study") -> Reading:
     """The one of a study in this process, as it was last refreshed."""
     return _kept.setdefault(study, Reading(study))

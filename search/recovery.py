@@ -20,7 +20,9 @@ from .trying import InHand
 if TYPE_CHECKING:
     from .study import Study
 
-MOST_ATTEMPTS = 3  # workers that die of one candidate, none of which came further than the one before
+MOST_ATTEMPTS = (
+    4  # workers that die of one candidate, none of which came further than the one before: it is retried 3 times
+)
 DIED = "died"  # user attribute of a trial whose worker died while it proposed it
 
 

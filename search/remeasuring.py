@@ -7,6 +7,7 @@ from ..objectives import Deployed, Timed, cpu_threads, measure_latencies, object
 from ..spaces import build
 from .bench import StoreBench
 from .front import non_dominated, renew_front
+from .knowledge import forget
 
 if TYPE_CHECKING:
     from .study import Study
@@ -32,6 +33,7 @@ def remeasure_front(study: "Study", *, again: bool) -> None:
                 break
             _remeasure(study, objective, list(points.values()))
             renew_front(study)
+            forget(study)
 
 
 def near_front(study: "Study", name: str) -> "list[Trial]":

@@ -26,6 +26,7 @@ from .sql import ARTIFACTS, EVALUATIONS, THIS, Put
 WEIGHTS = "net.safetensors"
 INT8 = "net.int8.onnx"
 CHECKPOINT = "checkpoint"
+VIEW = "view/"  # before the name of what is made for people, of an evaluation that has ended
 SLOTS = ("checkpoint/0", "checkpoint/1")  # written in turn: the last whole one is never touched
 
 _file = ARTIFACTS.c
@@ -35,6 +36,7 @@ _DROP_OTHERS = delete(ARTIFACTS).where(
 )
 _PROGRESS = update(EVALUATIONS).where(THIS, EVALUATIONS.c.attempts > 1).values(attempts=1)
 _ALL = select(_file.id).where(_file.evaluation_id == bindparam("evaluation"))
+_OWN = _ALL.where(_file.name.not_like(f"{VIEW}%"))
 NAMED = _ALL.where(_file.name == bindparam("name"))
 _ARTIFACT = select(_file.sha256, _file.bytes).where(_file.id == bindparam("artifact"))
 _KNOWN = select(_file.id).where(_file.id.in_(bindparam("these", expanding=True)))
@@ -189,7 +191,9 @@ class ArtifactStore(Database):
 
     @patient
     def _of_no_use(self, evaluation: int) -> set[str]:
-        """The checkpoints of an evaluation; of one that has ended also the other files that nobody refers to."""
+        """The checkpoints of an evaluation; of one that has ended also the other files that nobody refers to, but
+        for what is made for people.
+        """
         with self.asking() as connection:
             row = connection.execute(_FILES_OF, {"evaluation": evaluation}).one_or_none()
             if row is None:
@@ -198,7 +202,7 @@ class ArtifactStore(Database):
             if row.state not in ENDED:
                 self.in_hand(connection, evaluation)
                 return slots
-            files = set(connection.scalars(_ALL, {"evaluation": evaluation}))
+            files = set(connection.scalars(_OWN, {"evaluation": evaluation}))
             others = files - slots - {row.weights, row.quantized}
             return slots | (others - used_of(connection, others) if others else others)
 

@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import load, save
 from sqlalchemy import select
 
-from .artifact_store import NAMED, PUT, ArtifactStore, hash_of, row_of
+from .artifact_store import NAMED, PUT, VIEW, ArtifactStore, hash_of, row_of
 from .patience import patient
 from .sql import ARTIFACTS, EVALUATIONS, OF_STUDY, THIS
 
-VIEW = "view/"  # before the name of what is made for people, of an evaluation that has ended
 ANSWERS = "answers"
 OF_NOBODY = uuid5(NAMESPACE_URL, "https://paretonas/answers")
 

@@ -70,7 +70,7 @@ def test_help_states_every_default(name: str, cli: Cli, monkeypatch: pytest.Monk
     assert COMMANDS[name].help.split("\n")[0].rstrip(".") in answer.stdout
     for parameter in COMMANDS[name].params:
         assert parameter.help
-        if parameter.param_type_name == "option":
+        if parameter.param_type_name == "option" and not parameter.hidden:
             [line] = [row for row in answer.stdout.splitlines() if re.match(rf"[│ *]*{parameter.opts[0]}[ ,]", row)]
             if parameter.default not in (None, False):
                 assert f"[default: {parameter.default}]" in line
@@ -423,6 +423,8 @@ def test_export_refuses_existing_files_unless_forced(small: pn.Study, on_small: 
         "trial": knee.number,
         "folder": str(folder),
         "values": {**knee.values, **knee.test_metrics()},
+        "files": ["README.md", "net.py", "net.safetensors", "train.py", "net.json"],
+        "formats": {},
     }
     (folder / "net.py").write_text("mine")
     assert "would be overwritten" in one_line(on_small("export", "--to", str(folder)), 1)

@@ -140,7 +140,7 @@ def test_what_cannot_beat_a_perfect_network_is_not_trained(url: str) -> None:
     study.optimize(1, show_progress=False)
     [only] = study.trials
     study.store.add_measurement(only.evaluation.id, "accuracy", 1.0, {})
-    stopping = EarlyStopping(study)
+    stopping = EarlyStopping(pn.load_study("s", storage=url))
     candidate = Candidate(only.architecture, training=Training(epochs=EPOCHS, learning_rate=0.02))
 
     def costs(parameters: float) -> dict[str, Measurement]:
@@ -159,6 +159,7 @@ def test_dominated_candidates_take_no_place_and_are_counted_as_saved(url: str) -
     [only] = study.trials
     study.store.add_measurement(only.evaluation.id, "accuracy", 1.0, {})
     study.store.add_measurement(only.evaluation.id, "parameters", 1.0, {})  # nothing is smaller
+    study = pn.load_study("s", storage=url)  # which has read nothing yet
     with pytest.raises(StudyError, match="exhausted"):
         study.optimize(2, show_progress=False)
     refused = [trial for trial in study.trials if trial.state == "refused"]

@@ -216,7 +216,7 @@ def test_what_this_process_has_in_hand_is_not_taken_from_it(study: Study) -> Non
 
 
 def test_a_candidate_that_its_workers_die_of_is_given_up(study: Study) -> None:
-    """After three deaths it failed as ``crashed``, Optuna knows it, and nobody takes it up."""
+    """After three retries it failed as ``crashed``, Optuna knows it, and nobody takes it up."""
     candidate = begun(study)
     [one] = study.store.held(study.id)
     last = study.store.worker

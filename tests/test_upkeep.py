@@ -19,7 +19,7 @@ import paretonas as pn
 from paretonas.errors import StoreError, StudyError, UsageError
 from paretonas.search.keeping import let_go
 from paretonas.storage import Store
-from paretonas.storage.artifact_store import slots_of
+from paretonas.storage.artifact_store import VIEW, slots_of
 from paretonas.storage.tables import EvaluationRow
 from paretonas.storage.upkeep import files, referring
 
@@ -194,7 +194,7 @@ def test_files_of_nobody_are_found_and_removed(study: pn.Study, url: str) -> Non
     assert sorted(kinds(url)) == [("checkpoint", False), ("orphan", False), ("orphan", False)]
     assert sorted(kinds(url, fix=True)) == [("checkpoint", True), ("orphan", True), ("orphan", True)]
     assert pn.doctor(url) == []
-    left = {file.name for file in folder.iterdir() if file.is_file()}
+    left = {file.name for file in folder.iterdir() if file.is_file()} - views_of(study)
     assert left == {upload, "README", *(str(trial.evaluation.weights) for trial in study.trials)}
     assert not list((folder / "parts").iterdir())
 
@@ -253,7 +253,12 @@ def test_trials_that_optuna_was_not_told_of_are_found_and_told(study: pn.Study, 
 
 
 def weights_of(study: pn.Study) -> set[str]:
-    return {kept.name for kept in study.store.artifacts.kept()}
+    """All files but those for people."""
+    return {kept.name for kept in study.store.artifacts.kept()} - views_of(study)
+
+
+def views_of(study: pn.Study) -> set[str]:
+    return {file.id for file in files(study.store) if file.name.startswith(VIEW)}
 
 
 def test_keep_front_keeps_those_of_the_front(url: str, cli: Cli) -> None:

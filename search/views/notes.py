@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import ParetonasError
 from ...objectives import on_meta
 from ...spaces import Architecture, ModuleArchitecture, shapes, space_to_json
 from ..delivery.card import unit_of
@@ -211,8 +210,8 @@ def layer_table(trial: "Trial") -> str:
     network = trial.architecture
     try:
         rows = layer_rows(network, trial.candidate.architecture)
-    except (ParetonasError, ImportError, AttributeError) as error:
-        return f"Its layers cannot be listed here: {in_markdown(_cut(error))}"
+    except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything
+        return f"Its layers cannot be listed here: {type(error).__name__}: {in_markdown(_cut(error))}"
     left = len(rows) - MOST_LAYERS
     shown = [tuple(map(in_markdown, row)) for row in rows[:MOST_LAYERS]]
     more = f"\n\nand {left} layers more" if left > 0 else ""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ...errors import ParetonasError
 from ...objectives.metrics import predict
 from ...spaces import write_source
 from ..data import data_of
@@ -41,7 +40,7 @@ def _source(shot: Snapshot, trial: "Trial") -> bytes | None:
     )
     try:
         return write_source(trial.architecture, said).encode()
-    except (ParetonasError, ImportError, OSError, AttributeError):
+    except Exception:  # noqa: BLE001 - code of the user's own may raise anything
         return None
 
 
@@ -51,7 +50,7 @@ def _confusions(trial: "Trial", title: str) -> Iterator[tuple[str, bytes]]:
         data = data_of(trial.study.definition, "cpu")
         heads = [t for t in data.targets if t.kind == "classes" and len(t.names) <= MOST_CLASSES]
         predicted = predict(trial.load(), data.validation, data) if heads else {}
-    except ParetonasError:
+    except Exception:  # noqa: BLE001 - same
         return
     for target in heads:
         counts = confusion(*predicted[target.head], len(target.names))
