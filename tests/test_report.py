@@ -182,3 +182,22 @@ def test_a_thousand_trials_take_seconds(url: str, tmp_path: Path) -> None:
 def test_a_page_of_no_figures_has_no_script(small: pn.Study) -> None:
     """What draws nothing does not carry the library."""
     assert "<script>" not in to_html("s", sections(snapshot(small), figures=False))
+
+
+def test_it_tells_what_was_trained_again_and_to_the_end(url: str, tmp_path: Path) -> None:
+    """Means and spreads of further seeds beside what the search saw; the test split's figure of a final training."""
+    study = pn.create_study("s", space=SHORT, objectives=COUNTED, storage=url)
+    study.optimize(3, show_progress=False)
+    before = study.report(tmp_path / "before.md").read_text()
+    assert "With further seeds" not in before
+    assert "Trained to the end" not in before
+    found = study.confirm(top=2, seeds=2, show_progress=False)
+    final = study.train_final(found.points[0].trial, epochs=2)
+    text = study.report(tmp_path / "after.md").read_text()
+    again = text.split("## With further seeds")[1].split("\n## ")[0]
+    for point in found.points:
+        assert f"{point.qualities['accuracy'].mean:.4f} ± {point.qualities['accuracy'].std:.4f}" in again
+    assert "cannot be told from chance" in again
+    ended = text.split("## Trained to the end")[1].split("\n## ")[0].splitlines()
+    [row] = [line for line in ended if f"{final.record['epochs']} epochs" in line]
+    assert in_figures("accuracy", final.test_metrics()["test_accuracy"]) in row

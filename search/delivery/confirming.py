@@ -4,8 +4,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -196,6 +196,16 @@ def confirm(
     with _helped(study, numbers, seeds, min(workers, missing) - 1):
         standings = repeat(study, runs, on_progress=on_progress, turn=turn)
     return confirmation(study, chosen, standings)
+
+
+def confirmed(trials: Sequence["Trial"], seeds: Collection[int]) -> Confirmation | None:
+    """What is known of repetitions of some trials of one study with these seeds; None if nothing is. Nothing is run."""
+    runs = []
+    for trial in trials:
+        with suppress(StudyError):  # what it began with is gone
+            runs += [run_of(trial, seed) for seed in sorted(seeds)]
+    over = {run: at for run, at in (_standings(trials[0].study, runs) if runs else {}).items() if at.pending is None}
+    return confirmation(trials[0].study, "what was trained again", over) if over else None
 
 
 @contextmanager

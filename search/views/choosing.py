@@ -69,7 +69,7 @@ def print_confirmation(found: "Confirmation", *, as_json: bool) -> None:
     for name in costs:
         table.add_column(name, justify="right")
     for point in found.points:
-        cells = [cell for name in found.measures for cell in _cells(found, point, name)]
+        cells = [cell for name in found.measures for cell in cells_of(found, point, name)]
         table.add_row(str(point.trial), *cells, *(in_figures(name, point.costs[name]) for name in costs))
     console().print(table)
     for line in conclusions(found):
@@ -115,7 +115,8 @@ def conclusions(found: "Confirmation") -> list[str]:
     return said
 
 
-def _cells(found: "Confirmation", point: "Confirmed", name: str) -> tuple[str, str, str]:
+def cells_of(found: "Confirmation", point: "Confirmed", name: str) -> tuple[str, str, str]:
+    """Of a point in a measure: mean and spread, the value of the search, and how it stands to the best."""
     spread, beside = point.qualities[name], found.verdict(point.trial, name)
     if beside != "best" and spread.n > 1:
         beside += f", p = {found.p_values(name)[point.trial]:.2g}"

@@ -13,6 +13,9 @@ from ...errors import ParetonasError, StoreError, UsageError, one_of
 from ...storage import shown
 from ..delivery.card import TEST, unit_of
 from ..delivery.comparing import comparisons
+from ..delivery.confirming import confirmed
+from ..delivery.final import finals_of
+from .choosing import cells_of, conclusions
 from .figures import draw_curves, draw_front, draw_hypervolume
 from .figures_data import Snapshot, snapshot
 from .figures_importance import draw_importance
@@ -112,6 +115,7 @@ def sections(shot: Snapshot, *, figures: bool) -> list[Section]:
         Section("In short", (*_in_short(shot), _facts(shot))),
         Section("The front", (*drawn(lambda: draw_front(shot, most=MOST_DRAWN)), *_front(shot))),
         *([Section("The winner", tuple(_winner(shot)))] if shot.knee else []),
+        *_again(shot),
         *([Section("Compared with", tuple(_compared(shot)))] if shot.references else []),
         Section("What was spent and saved", (*_spent(shot), *drawn(lambda: draw_hypervolume(shot)))),
         *([Section("How candidates learned", tuple(drawn(lambda: draw_curves(shot))))] if figures else []),
@@ -208,6 +212,31 @@ def _winner(shot: Snapshot) -> "Iterator[str | Table | Drawing]":
     if said:
         yield said
     yield "The knee is nearest to the ideal point, the best of each objective, on logarithms of costs and errors."
+
+
+def _again(shot: Snapshot) -> "Iterator[Section]":
+    """Points of the front that were trained with further seeds, and those that were trained to their end."""
+    seeds = {trial.candidate.seed for trial in shot.of("repetition")} - {None}
+    if shot.front and (found := confirmed(shot.front, {seed for seed in seeds if seed is not None})):
+        head = [word for name in found.measures for word in (f"{label_of(name)}: mean ± std", "as searched", "it is")]
+        rows = [
+            (str(point.trial), *(cell for name in found.measures for cell in cells_of(found, point, name)))
+            for point in found.points
+        ]
+        again = Table(("trial", *head), tuple(rows), (0,))
+        yield Section("With further seeds", (again, *(f"{line[0].upper()}{line[1:]}." for line in conclusions(found))))
+    if finals := finals_of(shot.study):
+        tests = list(dict.fromkeys(name for final in finals for name in final.test_metrics()))
+        rows = [
+            (
+                str(final.number),
+                final.trained_on,
+                *(in_figures(name.removeprefix(TEST), final.test_metrics()[name]) for name in tests),
+            )
+            for final in finals
+        ]
+        head = [_test_label(name) for name in tests]
+        yield Section("Trained to the end", (Table(("trial", "on", *head), tuple(rows), (0,)),))
 
 
 def _compared(shot: Snapshot) -> "Iterator[str | Table]":
