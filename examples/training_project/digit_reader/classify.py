@@ -14,13 +14,14 @@ def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 def main() -> None:
-    """Read the pictures that nothing was trained on."""
+    """Read pictures as the scanner gives them, upside down, and turned as the network first learned them."""
     _, (x, y) = pictures()
-    net = load()
+    net, turned = load(), x.rot90(2, (2, 3))
+    print("the digits      ", *y[:20].tolist())
     with torch.inference_mode():
-        print("read", net(x[:10]).argmax(1).tolist())
-    print("are ", y[:10].tolist())
-    print(f"accuracy {accuracy(net, x, y):.3f}")
+        for words, some in (("turned, read as ", turned), ("scanned, read as", x)):
+            print(words, *net(some[:20]).argmax(1).tolist())
+    print(f"accuracy turned {accuracy(net, turned, y):.3f}; scanned {accuracy(net, x, y):.3f}")
 
 
 if __name__ == "__main__":
