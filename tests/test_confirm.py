@@ -135,6 +135,7 @@ def test_several_workers_give_the_same_figures(url: str) -> None:
     assert [point.qualities for point in together.points] == [point.qualities for point in same.points]
 
 
+@pytest.mark.long
 def test_what_a_killed_worker_leaves_is_gone_on_with(url: str, start: Callable[..., Any]) -> None:
     """Nothing is lost, nothing is made twice, and nothing stays open."""
     study = searched(url, epochs=40)

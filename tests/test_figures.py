@@ -87,7 +87,11 @@ def test_stopped_and_infeasible_trials_look_so(small: pn.Study, narrow: Snapshot
     definition = replace(small.definition, constraints=("accuracy >= 1.5",))
     study = pn.Study(small.store, small.id, small.name, definition)
     none = replace(
-        narrow, study=study, front=(), trials=tuple(Trial(study, trial.evaluation) for trial in narrow.trials)
+        narrow,
+        study=study,
+        front=(),
+        references={},
+        trials=tuple(Trial(study, trial.evaluation) for trial in narrow.trials),
     )
     figure = figures.draw_front(none, pairs=[("parameters", "accuracy")])
     assert [trace.name for trace in figure.data] == ["violates a constraint"]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,13 @@ ONE_BLOCK = blocks()
 EVERY = {**{name: NETWORKS[name] for name in ("rows", "tokens", "patches", "shared")}, **ONE_BLOCK}
 
 
+def halved(left_out: Iterable[bool]) -> list[Any]:
+    """All of them; those that are left out, since the block is tried in the other dimension, run with ``--long``."""
+    return [
+        pytest.param(name, marks=pytest.mark.long if out else ()) for name, out in zip(EVERY, left_out, strict=True)
+    ]
+
+
 def varied(architecture: Architecture) -> nn.Module:
     """A network whose answers are not all the same, so that they tell something."""
     network = drawn(architecture)
@@ -100,7 +108,7 @@ def test_every_block_is_there() -> None:
     assert seen == BLOCKS.keys()
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", halved("1d" in name for name in EVERY))
 def test_a_program_answers_as_the_network(name: str, tmp_path: Path) -> None:
     """torch.export, read back from its file, for batches of 1, 2 and 16: within 1e-5, and nothing of this machine."""
     deployed = Deployed(varied(EVERY[name]), EVERY[name])
@@ -113,7 +121,7 @@ def test_a_program_answers_as_the_network(name: str, tmp_path: Path) -> None:
     assert not any(word in content for word in (b"site-packages", b".py", str(Path.home()).encode() + b"/"))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", halved(f"{name}1d" in EVERY for name in EVERY))
 def test_a_model_answers_as_the_network(name: str, tmp_path: Path) -> None:
     """ONNX on ONNX Runtime, read back from its file, for batches of 1, 2 and 16: within 1e-5."""
     deployed = Deployed(varied(EVERY[name]), EVERY[name])

@@ -384,6 +384,7 @@ def test_what_is_no_space_is_refused() -> None:
         space_from_json({"type": "json:JSONDecoder"})
 
 
+@pytest.mark.long
 def test_a_script_searches_its_own_factory_with_two_workers(
     module: Callable[[str, str], Any], tmp_path: Path, cli: Callable[..., Any]
 ) -> None:

@@ -87,7 +87,9 @@ def test_a_terminal_shows_the_front_and_how_it_grew(url: str) -> None:
     assert said.rfind(SHOW) > said.rfind(HIDE)
 
 
-@pytest.mark.parametrize(("signal_", "more"), [(signal.SIGINT, ()), (signal.SIGTERM, ("--workers", "2"))])
+@pytest.mark.parametrize(
+    ("signal_", "more"), [(signal.SIGINT, ()), pytest.param(signal.SIGTERM, ("--workers", "2"), marks=pytest.mark.long)]
+)
 def test_an_interruption_leaves_the_terminal_whole(url: str, signal_: signal.Signals, more: tuple[str, ...]) -> None:
     """The cursor is shown, the message says how to go on, and what had finished is kept."""
     code, said = on_terminal(*RUN, "--trials", "400", "--storage", url, *more, until=b"accuracy", send=signal_)

@@ -88,6 +88,7 @@ def test_a_timeout_ends_the_search(url: str) -> None:
     assert 4 <= spent < 4 + longest + 5
 
 
+@pytest.mark.long
 def test_two_workers_together_do_exactly_what_was_asked(url: str) -> None:
     """Two processes finish six trials, none twice, none left running, and the caller trains nothing itself."""
     study = pn.create_study("s", space=SPACE, objectives=COUNTED, storage=url)

@@ -34,8 +34,8 @@ TIMED = ("--objectives", "accuracy,parameters,latency_ms")
 PATIENCE = 300  # seconds
 SEARCHES = 0.05  # of the kills at random, after which all start anew
 # Moments of the short form
-IN_A_FILE = ("a place is taken", "a batch is trained", "a checkpoint is made", "the network is timed", "Optuna is told")
-ON_A_SERVER = ("the candidate is begun", "a checkpoint is kept", "the weights are kept", "the result is kept")
+IN_A_FILE = ("a place is taken", "a checkpoint is made", "the network is timed", "Optuna is told")
+ON_A_SERVER = ("the candidate is begun", "a checkpoint is kept", "the result is kept")
 
 
 @pytest.fixture(autouse=True)

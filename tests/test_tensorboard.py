@@ -79,6 +79,7 @@ def test_curves_genes_and_objectives_are_written(url: str, tmp_path: Path) -> No
     check(study, tmp_path / "log" / "watched")
 
 
+@pytest.mark.long
 def test_the_leader_writes_for_all_workers(url: str, tmp_path: Path) -> None:
     """By the option of the command line."""
     study = search(url, "digits-mlp")

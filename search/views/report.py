@@ -3,7 +3,6 @@
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +20,9 @@ from .figures_data import Snapshot, snapshot
 from .figures_importance import draw_importance
 from .labels import label_of
 from .notes import layer_rows, outcome, space_in_words, story, task_in_words, title_of
+from .report_html import to_html
+from .report_markdown import to_markdown
+from .report_parts import Code, Drawing, Section, Table
 from .tables import in_figures, in_words, notes_on_times
 
 if TYPE_CHECKING:
@@ -41,40 +43,6 @@ NONE = ""  # where there is no figure
 PACKAGES = ("paretonas", "torch", "optuna", "numpy", "onnxruntime")
 
 
-@dataclass(frozen=True)
-class Table:
-    """Plain text in rows. right: columns of numbers."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Code:
-    """Text as it is typed. folded: long, and shown on demand. of: its language."""
-
-    text: str
-    of: str = "sh"
-    folded: str = ""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """SVG text; words say the same to those who do not see it."""
-
-    svg: str
-    words: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading and what stands under it: sentences, tables, code, drawings, and figures of plotly's."""
-
-    title: str
-    parts: "tuple[str | Table | Code | Drawing | Figure, ...]"
-
-
 def figure(study: "Study", which: Which) -> "Figure":
     """See ``Study.figure``."""
     one_of("figure", which, FIGURES)
@@ -88,12 +56,8 @@ def write_report(study: "Study", path: Path) -> Path:
         raise UsageError(f"a report is written to a file that ends in .html or .md, {str(path)!r} was given")
     shot = snapshot(study)
     if kind.startswith(".htm"):
-        from .report_html import to_html
-
         text = to_html(study.name, sections(shot, figures=True))
     else:
-        from .report_markdown import to_markdown
-
         text = to_markdown(study.name, sections(shot, figures=False))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

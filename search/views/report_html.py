@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .labels import in_html
-from .report import Code, Drawing, Section, Table
+from .report_parts import Code, Drawing, Section, Table
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

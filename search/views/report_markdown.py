@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from .labels import in_markdown
 from .notes import table
-from .report import Code, Drawing, Section, Table
+from .report_parts import Code, Drawing, Section, Table
 
 
 def to_markdown(name: str, sections: Sequence[Section]) -> str:
