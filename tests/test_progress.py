@@ -99,6 +99,7 @@ def test_an_interruption_leaves_the_terminal_whole(url: str, signal_: signal.Sig
     assert 0 < len(pn.load_study(storage=url).trials) < 400
 
 
+@pytest.mark.long
 def test_an_error_leaves_the_terminal_whole(url: str) -> None:
     """As the end of a search whose space is exhausted; a small terminal is enough."""
     study = pn.create_study(
@@ -186,6 +187,7 @@ def test_machines_are_told_each_event_as_a_line(url: str, capsys: pytest.Capture
     assert all(event["study"] == "shown" and str(event["time"]).endswith("+00:00") for event in told)
 
 
+@pytest.mark.long
 def test_two_workers_are_told_of_once(url: str) -> None:
     """By the process that leads the search; standard output has the front alone."""
     answer = subprocess.run(
