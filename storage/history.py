@@ -154,23 +154,16 @@ class History(Database):
 
     def numbered(self, study: int, trials: Iterable[int]) -> dict[int, Evaluation]:
         """The evaluations of some trials that were begun, by the trial's number."""
-        return self._numbered(study, sorted(trials))
-
-    @patient
-    def _numbered(self, study: int, every: Sequence[int]) -> dict[int, Evaluation]:
-        with self.asking() as connection:
-            read = (_NUMBERED.read(connection, study=study, these=numbers) for numbers in _some_at_once(every))
-            return {one.trial_number: one for some in read for one in some}
+        return {one.trial_number: one for one in self._of_study(study, _NUMBERED, sorted(trials))}
 
     def keyed(self, study: int, keys: Iterable[str]) -> dict[str, Evaluation]:
         """The evaluations of some candidates that a study began, by the candidate's key."""
-        return self._keyed(study, sorted(keys))
+        return {one.key: one for one in self._of_study(study, _KEYED, sorted(keys))}
 
     @patient
-    def _keyed(self, study: int, every: Sequence[str]) -> dict[str, Evaluation]:
+    def _of_study(self, study: int, query: Query, every: Sequence[int] | Sequence[str]) -> list[Evaluation]:
         with self.asking() as connection:
-            read = (_KEYED.read(connection, study=study, these=keys) for keys in _some_at_once(every))
-            return {one.key: one for some in read for one in some}
+            return [one for some in _some_at_once(every) for one in query.read(connection, study=study, these=some)]
 
     @patient
     def evaluation(self, evaluation: int) -> Evaluation:
