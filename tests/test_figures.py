@@ -229,3 +229,11 @@ def test_colour_blind_people_tell_the_colours_apart() -> None:
     colours = [figures_style.BLUE, figures_style.ORANGE, figures_style.RED, figures_style.GREY]
     for one, other in combinations(colours, 2):
         assert np.abs(seen @ linear(one) - seen @ linear(other)).max() > 0.08, (one, other)
+
+
+def test_marks_of_a_cost_say_their_whole_number() -> None:
+    """Few of them over many decades, and enough within one: 2 alone would not tell 0.2 from 20."""
+    assert figures_style.axis("latency_ms", [0.145, 0.26])["ticktext"] == ["0.1", "0.15", "0.2", "0.3"]
+    assert figures_style.axis("parameters", [160, 9154])["ticktext"] == ["200", "500", "1k", "2k", "5k", "10k"]
+    assert figures_style.axis("macs", [900, 2.5e6])["ticktext"] == ["1k", "10k", "100k", "1M"]
+    assert "ticktext" not in figures_style.axis("accuracy", [0.1, 0.9])

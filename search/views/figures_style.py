@@ -45,8 +45,25 @@ def axis(name: str, values: Sequence[float]) -> dict[str, object]:
     if not is_cost(name) or min(values, default=0.0) <= 0:
         return look
     spread = max(values) / min(values)
-    ticks = 1 if spread > 2000 else "D2" if spread > 3 else "D1"  # at 1; at 1, 2 and 5; at all digits
-    return {**look, "type": "log", "dtick": ticks, "exponentformat": "SI" if max(values) >= 1000 else "none"}
+    at = _ticks(min(values), max(values), _STEPS[0 if spread > 2000 else 1 if spread > 10 else 2])
+    return {**look, "type": "log", "tickvals": at, "ticktext": [_short(value) for value in at]}
+
+
+_STEPS = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9))  # of a decade; in all that stand in one are few
+_SIZES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (0.0, ""))
+
+
+def _ticks(least: float, most: float, steps: Sequence[float]) -> list[float]:
+    """Round numbers from a little below the least to a little above the most."""
+    decades = range(floor(log10(least)) - 1, floor(log10(most)) + 2)
+    every = [float(f"{step}e{decade}") for decade in decades for step in steps]
+    return [value for value in every if least / 1.5 <= value <= most * 1.5]
+
+
+def _short(value: float) -> str:
+    """10k in the place of 10,000."""
+    size, sign = next((size, sign) for size, sign in _SIZES if value >= size)
+    return f"{value / (size or 1):g}{sign}"
 
 
 def rounded(values: Iterable[float]) -> list[float]:
