@@ -66,19 +66,20 @@ def confirm(
     goes on with the same command.
     """
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
-    named = {
-        opened.definition.latency: max_latency_ms,
-        "parameters": max_parameters,
-        "macs": max_macs,
-        "accuracy": min_accuracy,
-    }
-    bounds = {name: bound for name, bound in named.items() if bound is not None}
+    bounds = joined_bounds(
+        opened.definition,
+        bounds_of(within),
+        max_latency_ms=max_latency_ms,
+        max_parameters=max_parameters,
+        max_macs=max_macs,
+        min_accuracy=min_accuracy,
+    )
     with resumable("what is repeated"):
         found = opened.confirm(
             trials or pick,
             top=top,
             seeds=seeds,
-            within=joined_bounds(bounds, bounds_of(within)),
+            within=bounds,
             weights=weights_of(weight),
             smallest=smallest,
             within_best=within_best,

@@ -256,13 +256,14 @@ class Study:
         from .delivery.choosing import Choice, joined_bounds
         from .delivery.picking import pick
 
-        named = {
-            self.definition.latency: max_latency_ms,
-            "parameters": max_parameters,
-            "macs": max_macs,
-            "accuracy": min_accuracy,
-        }
-        bounds = joined_bounds({name: bound for name, bound in named.items() if bound is not None}, within or {})
+        bounds = joined_bounds(
+            self.definition,
+            within or {},
+            max_latency_ms=max_latency_ms,
+            max_parameters=max_parameters,
+            max_macs=max_macs,
+            min_accuracy=min_accuracy,
+        )
         return pick(self, Choice(which, bounds, weights or {}, smallest, within_best))
 
     def compare(self, net: "nn.Module | str", *, name: str | None = None) -> "Comparison":

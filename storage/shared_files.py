@@ -6,20 +6,19 @@ import json
 import mimetypes
 from collections.abc import Mapping
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 import torch
 from safetensors.torch import load, save
 from sqlalchemy import select
 
-from .artifact_store import NAMED, PUT, VIEW, ArtifactStore, hash_of, row_of
+from .artifact_store import PUT, VIEW, ArtifactStore, hash_of, row_of
 from .patience import patient
-from .sql import ARTIFACTS, EVALUATIONS, OF_STUDY, THIS
+from .sql import ARTIFACTS, EVALUATIONS, OF_STUDY
 
 ANSWERS = "answers"
 OF_NOBODY = uuid5(NAMESPACE_URL, "https://paretonas/answers")
 
-_TOKEN = select(EVALUATIONS.c.token).where(THIS)
 _VIEWS = (
     select(ARTIFACTS.c.evaluation_id, ARTIFACTS.c.name)
     .join(EVALUATIONS, EVALUATIONS.c.id == ARTIFACTS.c.evaluation_id)
@@ -35,7 +34,7 @@ class SharedFiles(ArtifactStore):
 
         study, trial: Optuna's ids, at which optuna-dashboard then shows the file.
         """
-        artifact, earlier = self._note_view(evaluation, VIEW + name, content)
+        artifact, earlier = self._note(evaluation, VIEW + name, content, of_anybody=True)
         self.artifacts.write(artifact, content)
         self._remove(earlier)
         said = {"artifact_id": artifact, "filename": name, "encoding": None}
@@ -84,17 +83,6 @@ class SharedFiles(ArtifactStore):
     @patient
     def _keep(self, row: dict[str, Any]) -> None:
         self._change(PUT, **row)
-
-    @patient
-    def _note_view(self, evaluation: int, name: str, content: bytes) -> tuple[str, list[str]]:
-        """The row of a file for people; its id, and those of earlier ones of its name."""
-        row = row_of("", evaluation, name, content)
-        with self.writing() as connection:
-            token = connection.execute(_TOKEN, {"evaluation": evaluation}).scalar_one()
-            artifact = str(uuid5(UUID(token), f"{name}/{row['sha256']}"))
-            named = connection.scalars(NAMED, {"evaluation": evaluation, "name": name}).all()
-            connection.execute(PUT, {**row, "id": artifact})
-        return artifact, [other for other in named if other != artifact]
 
 
 def file_id(identity: str) -> str:

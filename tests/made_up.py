@@ -1,5 +1,7 @@
-"""Candidates and results for tests of the store, which train nothing."""
+"""Candidates and results for tests of the store, which train nothing; and stores that may be written to."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import paretonas as pn
@@ -30,3 +32,10 @@ def finish(store: Store, evaluation: int, width: int = 4, *, front: Front = noth
 
 def point(number: int, phase: str = "train") -> CurvePoint:
     return CurvePoint(phase, number, 1.0, 0.5, 0.1)
+
+
+def copied(study: pn.Study, folder: Path) -> pn.Study:
+    """A copy of a study's store, to be written to."""
+    here = Path(study.store.url.removeprefix("sqlite:///")).parent
+    shutil.copytree(here, folder, dirs_exist_ok=True)
+    return pn.load_study(study.name, storage=f"sqlite:///{folder / 'nas.db'}")

@@ -1,13 +1,13 @@
 """A network that one has beside the front of a study."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from made_up import copied
 from torch import Tensor, nn
 
 import paretonas as pn
@@ -31,9 +31,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> pn.Study:
 @pytest.fixture(scope="module")
 def timed(small: pn.Study, tmp_path_factory: pytest.TempPathFactory) -> pn.Study:
     """A copy of the small study, which has a clock; references are written into it."""
-    folder = tmp_path_factory.mktemp("timed") / "copy"
-    shutil.copytree(Path(small.store.url.removeprefix("sqlite:///")).parent, folder)
-    return pn.load_study(storage=f"sqlite:///{folder / 'nas.db'}")
+    return copied(small, tmp_path_factory.mktemp("timed"))
 
 
 class Padded(nn.Module):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from browsing import browse, needs_chromium
+from made_up import copied
 from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_version
@@ -26,13 +26,6 @@ COUNTED = ["accuracy", "parameters"]
 BRIEF = pn.TrainingSpace(epochs=1)
 SPACE = pn.MLPSpace(layers=1, widths=[4, 8, 16], activations=["relu", "tanh"], pruning=0.0, training=BRIEF)
 FIGURES = {"front-1", "hypervolume", "curves", "importance"}
-
-
-def copied(study: pn.Study, folder: Path) -> pn.Study:
-    """A copy of a study's store, to be written to."""
-    here = Path(study.store.url.removeprefix("sqlite:///")).parent
-    shutil.copytree(here, folder, dirs_exist_ok=True)
-    return pn.load_study(study.name, storage=f"sqlite:///{folder / 'nas.db'}")
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from ...objectives import Data, Target, objective_of
 from ...spaces import Compression, DataSpec
 from ...spaces.architecture import Json
+from ...storage.artifact_store import INT8
 
 if TYPE_CHECKING:
     from ..trial import Trial
 
 TEST = "test_"  # before the name of a metric: measured on the test split
-INT8 = "net.int8.onnx"  # of a trial of 8 bits: what its figures were measured on
 NOT_STATED = "not stated"  # the licence, where nobody said one
 USAGE = """Use (needs torch and safetensors):
 

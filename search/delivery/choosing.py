@@ -119,8 +119,23 @@ class Choice:
         return " ".join(parts)
 
 
-def joined_bounds(named: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+def joined_bounds(
+    definition: "Definition",
+    more: Mapping[str, float],
+    *,
+    max_latency_ms: float | None,
+    max_parameters: float | None,
+    max_macs: float | None,
+    min_accuracy: float | None,
+) -> dict[str, float]:
     """All bounds by measure, from the options of their own and from ``within``. UsageError for one given twice."""
+    options = {
+        definition.latency: max_latency_ms,
+        "parameters": max_parameters,
+        "macs": max_macs,
+        "accuracy": min_accuracy,
+    }
+    named = {name: bound for name, bound in options.items() if bound is not None}
     twice = sorted(named.keys() & more.keys())
     if twice:
         raise UsageError(f"a measure is bounded once, {', '.join(twice)} was bounded twice")

@@ -17,7 +17,6 @@ from ..data import data_of
 from ..definition import check_seed
 from ..evaluate import Result, evaluate
 from ..leases import Lease
-from ..recovery import opened
 from ..teacher import ATTRIBUTE, teacher_again
 from ..trying import CHECKPOINT_EVERY, TICK, Clock, measures
 from ..worker import following, terminable
@@ -200,8 +199,9 @@ def _teacher(plan: Plan, data: Data) -> "Teacher | None":
     """Whom the trial learned from, if anybody."""
     if not plan.candidate.training.taught:
         return None
-    before = opened(plan.trial.study, plan.trial.number).user_attrs.get(ATTRIBUTE)
-    return None if before is None else teacher_again(plan.trial.study, data, before)
+    study, number = plan.trial.study, plan.trial.number
+    before = study.store.optuna.numbered(study.name, [number])[number].user_attrs.get(ATTRIBUTE)
+    return None if before is None else teacher_again(study, data, before)
 
 
 def _slot(plan: Plan, slot: int) -> str:

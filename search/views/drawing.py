@@ -1,47 +1,27 @@
 """Drawings of trials: their networks, with what pruning took away."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
 from ...spaces import Architecture
-from ...spaces.difference import difference
 from ...spaces.drawing import draw, draw_png
 from ...spaces.module import ModuleArchitecture
 
 if TYPE_CHECKING:
     from ..trial import Trial
 
-__all__ = ["difference", "draw", "draw_png", "draw_trial", "write_drawing"]
 KINDS = (".svg", ".png")
 
 
 def draw_trial(trial: "Trial", *, beside: "Trial | None" = None) -> str:
     """The network of a trial as SVG text, and that of another beside it with the difference in words."""
-    if beside is None:
-        return draw(trial.architecture, title=title_of(trial), before=_before(trial))
-    return draw(
-        trial.architecture,
-        title=title_of(trial),
-        before=_before(trial),
-        beside=beside.architecture,
-        beside_title=title_of(beside),
-        beside_before=_before(beside),
-    )
+    return draw(trial.architecture, **_described(trial, beside))
 
 
 def draw_trial_png(trial: "Trial", *, beside: "Trial | None" = None) -> bytes:
     """As ``draw_trial``, as a PNG picture."""
-    if beside is None:
-        return draw_png(trial.architecture, title=title_of(trial), before=_before(trial))
-    return draw_png(
-        trial.architecture,
-        title=title_of(trial),
-        before=_before(trial),
-        beside=beside.architecture,
-        beside_title=title_of(beside),
-        beside_before=_before(beside),
-    )
+    return draw_png(trial.architecture, **_described(trial, beside))
 
 
 def write_drawing(trial: "Trial", path: str | Path, *, beside: "Trial | None" = None) -> Path:
@@ -61,6 +41,18 @@ def write_drawing(trial: "Trial", path: str | Path, *, beside: "Trial | None" = 
             f"{path} cannot take the drawing: {error.strerror or error}: choose a file in a folder that is writable"
         ) from error
     return path
+
+
+def _described(trial: "Trial", beside: "Trial | None") -> dict[str, Any]:
+    """What a drawing says beside the network, and the one at its right."""
+    said: dict[str, Any] = {"title": title_of(trial), "before": _before(trial)}
+    if beside is not None:
+        said |= {
+            "beside": beside.architecture,
+            "beside_title": title_of(beside),
+            "beside_before": _before(beside),
+        }
+    return said
 
 
 def title_of(trial: "Trial") -> str:

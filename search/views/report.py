@@ -180,8 +180,8 @@ def _winner(shot: Snapshot) -> "Iterator[str | Table | Drawing]":
 
 def _again(shot: Snapshot) -> "Iterator[Section]":
     """Points of the front that were trained with further seeds, and those that were trained to their end."""
-    seeds = {trial.candidate.seed for trial in shot.of("repetition")} - {None}
-    if shot.front and (found := confirmed(shot.front, {seed for seed in seeds if seed is not None})):
+    seeds = {seed for trial in shot.of("repetition") if (seed := trial.candidate.seed) is not None}
+    if shot.front and (found := confirmed(shot.front, seeds)):
         head = [word for name in found.measures for word in (f"{label_of(name)}: mean ± std", "as searched", "it is")]
         rows = [
             (str(point.trial), *(cell for name in found.measures for cell in cells_of(found, point, name)))

@@ -108,11 +108,8 @@ class TensorBoard:
 
     def _genes(self, evaluation: "Evaluation") -> Json:
         """What the sampler chose; of a network that was not proposed by genes, its training."""
-        identity = self._study.store.optuna.get_trial_id_from_study_id_trial_number(
-            self._study.optuna._study_id,  # noqa: SLF001 - Optuna has no public name for it
-            evaluation.trial_number,
-        )
-        genes = self._study.store.optuna.get_trial(identity).params
+        number = evaluation.trial_number
+        genes = self._study.store.optuna.numbered(self._study.name, [number])[number].params
         return dict(genes) or {f"training.{name}": value for name, value in vars(evaluation.candidate.training).items()}
 
 
