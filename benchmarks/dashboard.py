@@ -80,7 +80,7 @@ def look(page: str, address: str, over: threading.Event) -> None:
             with urllib.request.urlopen(f"{address}/api/studies/1") as answer:  # noqa: S310 - loopback
                 answer.read()
         return
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         with subprocess.Popen([*command, "--remote-debugging-port=0", page], stderr=subprocess.DEVNULL) as open_page:
             over.wait()

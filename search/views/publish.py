@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ..trial import Trial
     from .publish_notes import Pages
 
-EVERY = 30.0  # seconds between two times
-SHARE = 0.025  # of a search's time, at most, while it runs
-AT_THE_END = 0.04, 1.0  # of its time in all, or so many seconds, after which the files that are missing are left
+FIRST, EVERY = 30.0, 60.0  # seconds to the first time, and between two: each has an open page draw all figures anew
+SHARE = 0.015  # of a search's time, at most, while it runs
+AT_THE_END = 0.025, 1.0  # of its time in all, or so many seconds, after which the files that are missing are left
 MOST_NOTED = 1000  # trials with a note, beside the front: optuna-dashboard looks through all notes for each trial
 MOST_FILED = 300  # trials with files of their own, beside the front
 MOST_DRAWN = 300  # points of a kind off the front, in a figure that lies in the database in rows of 2 kB
@@ -41,7 +41,8 @@ class Publisher:
 
     def __init__(self, study: "Study", *, leads: bool = True) -> None:
         self.study = study
-        self._began = self._last = time.monotonic()
+        self._began = time.monotonic()
+        self._last = self._began - EVERY + FIRST
         self._spent = 0.0
         self._filed: dict[int, set[str]] | None = None
         self._silent = not leads
@@ -53,7 +54,7 @@ class Publisher:
         pass
 
     def refresh(self) -> None:
-        """Publish if it is time to: after EVERY seconds, and no more than SHARE of the time allows."""
+        """Publish if it is time to, and no more than SHARE of the time allows."""
         now = time.monotonic()
         left = SHARE * (now - self._began) - self._spent
         if not self._silent and now - self._last >= EVERY and left > 0.5:  # about what figures take
