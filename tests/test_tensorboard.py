@@ -149,6 +149,22 @@ def test_a_killed_search_leaves_no_double_points(
     check(study, log / "killed")
 
 
+def test_who_goes_on_in_the_same_second_is_read_last(tmp_path: Path) -> None:
+    """Even if the name of what an earlier process wrote sorts behind all others of its second."""
+    earlier, later = ([CurvePoint("train", 1, loss, 0.5, 1.0) for loss in losses] for losses in ((5.0, 4.0), (2.0,)))
+    write_curve(tmp_path, earlier)
+    (file,) = tmp_path.glob("events.*")
+    file.rename(tmp_path / f"events.out.tfevents.{int(time.time())}.zzz.1.0")
+    write_curve(tmp_path, later)
+    assert scalars(tmp_path)["loss"] == [(1, 2.0)]
+
+
+def write_curve(folder: Path, points: list[CurvePoint]) -> None:
+    curve = ours._Curve(folder)
+    curve.write(points)
+    curve.close()
+
+
 def test_tensorboards_own_page_compares_the_trials(url: str, tmp_path: Path) -> None:
     """The HParams page of a real server has a session for each trial, with all objectives as metrics."""
     study = search(url, "a/b <c>")

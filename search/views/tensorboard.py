@@ -6,6 +6,7 @@ and all that was measured, which TensorBoard's HParams page compares. A trial th
 epoch, replaces what was written after that.
 """
 
+import time
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -143,7 +144,14 @@ class _Curve:
         from torch.utils.tensorboard import SummaryWriter
 
         self.close()
+        self._wait_for_a_later_name()
         self._writer = SummaryWriter(str(self._folder), purge_step=step)
+
+    def _wait_for_a_later_name(self) -> None:
+        """TensorBoard reads files in the order of their names, which begin with the second that they were made in."""
+        seconds = [int(path.name.split(".")[3]) for path in self._folder.glob("events.out.tfevents.*")]
+        if seconds and (pause := max(seconds) + 1 - time.time()) > 0:
+            time.sleep(min(pause, 1.0))
 
     def close(self) -> None:
         if self._writer is not None:
