@@ -60,7 +60,7 @@ def watched(url: str, browser: str | None) -> Iterator[None]:
         assert server.stderr is not None
         said = server.stderr.readline()
         address = next(word for word in said.split() if word.startswith("http://"))
-        page = f"{address.rstrip('/')}/dashboard/studies/1/analytics"
+        page = f"{address.rstrip('/')}/dashboard/studies/1"  # where the figures are
         over = threading.Event()
         looking = threading.Thread(target=look, args=(page, address.rstrip("/"), browser, over))
         looking.start()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..trial import Trial
     from .publish_notes import Pages
 
-FIRST, EVERY = 30.0, 60.0  # seconds to the first time, and between two: each has an open page draw all figures anew
+FIRST, EVERY = 30.0, 60.0  # seconds to the first time, and between two: an open page draws anew after each
 SHARE = 0.015  # of a search's time, at most, while it runs
 AT_THE_END = 0.025, 1.0  # of its time in all, or so many seconds, after which the files that are missing are left
 MOST_NOTED = 1000  # trials with a note, beside the front: optuna-dashboard looks through all notes for each trial
