@@ -155,6 +155,7 @@ def test_who_goes_on_in_the_same_second_is_read_last(tmp_path: Path) -> None:
     write_curve(tmp_path, earlier)
     (file,) = tmp_path.glob("events.*")
     file.rename(tmp_path / f"events.out.tfevents.{int(time.time())}.zzz.1.0")
+    (tmp_path / "events.out.tfevents.kept").write_bytes(b"")  # by somebody else
     write_curve(tmp_path, later)
     assert scalars(tmp_path)["loss"] == [(1, 2.0)]
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..study import Study
 
 RESULT = "result"
+EVENTS = "events.out.tfevents."  # TensorBoard's files are named so, then the second that they were made in
 
 
 def check_installed() -> None:
@@ -149,7 +150,8 @@ class _Curve:
 
     def _wait_for_a_later_name(self) -> None:
         """TensorBoard reads files in the order of their names, which begin with the second that they were made in."""
-        seconds = [int(path.name.split(".")[3]) for path in self._folder.glob("events.out.tfevents.*")]
+        named = (path.name.removeprefix(EVENTS).split(".")[0] for path in self._folder.glob(f"{EVENTS}*"))
+        seconds = [int(word) for word in named if word.isdecimal()]  # others are files of somebody else
         if seconds and (pause := max(seconds) + 1 - time.time()) > 0:
             time.sleep(min(pause, 1.0))
 
