@@ -80,18 +80,16 @@ def print_table(found: Json) -> None:
     """A line for each strategy."""
     first = next(iter(found.values()))
     counts, costs = first["regret_at_evaluations"], first.get("regret_at_cost_of_trainings", {})
-    heads = "".join(f"{n:>7}" for n in counts), "".join(f"{n:>7}" for n in costs)
+    heads = " |".join("".join(f"{n:>7}" for n in group) for group in (counts, costs) if group)
     print(
         f"{'':24s}regret in % after so many evaluations{'' if not costs else ', | and at the cost of full trainings'}"
     )
-    print(f"{'strategy':24s}{heads[0]} |{heads[1]} | s/proposal   last begun stopped failed repeated missing")
+    print(f"{'strategy':24s}{heads} | s/proposal   last begun stopped failed repeated missing")
     for name, one in found.items():
-        shown = [
-            "".join(f"{100 * regret:7.2f}" for regret in one.get(which, {}).values())
-            for which in ("regret_at_evaluations", "regret_at_cost_of_trainings")
-        ]
+        groups = one["regret_at_evaluations"], one.get("regret_at_cost_of_trainings", {})
+        shown = " |".join("".join(f"{100 * regret:7.2f}" for regret in group.values()) for group in groups if group)
         print(
-            f"{name:24s}{shown[0]} |{shown[1]} | {one['seconds_per_proposal']:10.3f} "
+            f"{name:24s}{shown} | {one['seconds_per_proposal']:10.3f} "
             f"{one['seconds_of_the_last_proposals']:6.3f} {one['begun']:5.0f} {one['stopped']:7.0f} "
             f"{one['failed']:6.0f} {one['repeated']:8.0f} {one['missing']:7.0f}"
         )
@@ -128,19 +126,17 @@ def real_report(runs: Runs, goals: Sequence[Goal], trials: int, epochs: int) -> 
             "runs": [{"epochs": costs.tolist(), "hypervolume": volumes.tolist()} for costs, volumes in curves],
         }
     if REFERENCE in found:
-        _compare(found, grid, trials)
+        reference = found[REFERENCE]["median_hypervolume"][-1]
+        for one in found.values():
+            needed = first_cost(np.array(grid), np.array(one["median_hypervolume"]), reference)
+            one["epochs_for_what_tpe_has"] = needed
+            one["share_of_the_epochs_of_tpe"] = None if needed is None else needed / grid[-1]
+    if OURS in found:
+        ours = found[OURS]["median_hypervolume"]
+        for one in found.values():
+            median = one["median_hypervolume"]
+            one["ahead_of_ours_at_trainings"] = [n for n in range(FROM, trials + 1) if median[n - 1] > ours[n - 1]]
     return found
-
-
-def _compare(found: Json, grid: Sequence[float], trials: int) -> None:
-    """Against the reference, in place: the epochs for what it has in the end, and where the median is behind it."""
-    reference = found[REFERENCE]["median_hypervolume"]
-    for one in found.values():
-        median = one["median_hypervolume"]
-        needed = first_cost(np.array(grid), np.array(median), reference[-1])
-        one["epochs_for_what_tpe_has"] = needed
-        one["share_of_the_epochs_of_tpe"] = None if needed is None else needed / grid[-1]
-        one["behind_tpe_at_trainings"] = [n for n in range(FROM, trials + 1) if median[n - 1] < reference[n - 1]]
 
 
 def print_real(found: Json) -> None:
@@ -158,11 +154,13 @@ def print_real(found: Json) -> None:
             f"{one['proposal_share_of_training']:11.1%} {one['begun']:5.0f} {one['stopped']:7.0f} "
             f"{one['repeated']:8.0f}"
         )
-    if OURS in found and REFERENCE in found and len(found[OURS]["median_hypervolume"]) >= FROM:
-        behind = found[OURS]["behind_tpe_at_trainings"]
-        print(
-            f"{OURS} is behind tpe (median) at: {', '.join(map(str, behind)) or f'no budget from {FROM} trainings on'}"
-        )
+    if OURS in found and len(found[OURS]["median_hypervolume"]) >= FROM:
+        ahead = {name: one["ahead_of_ours_at_trainings"] for name, one in found.items()}
+        for name, budgets in ahead.items():
+            if budgets:
+                print(f"{OURS} is behind {name} (median) at: {', '.join(map(str, budgets))}")
+        if not any(ahead.values()):
+            print(f"{OURS} is behind nobody (median) from {FROM} trainings on")
 
 
 def _in_the_box_of(points: Sequence[Begun], goals: Sequence[Goal]) -> Callable[[Begun], Matrix]:
