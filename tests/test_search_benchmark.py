@@ -30,7 +30,8 @@ def benchmarks() -> SimpleNamespace:
         patch.syspath_prepend(str(BENCHMARKS))
         names = ("table", "simulation", "measure", "runs", "report", "strategies", "memo", "real")
         found = {name: importlib.import_module(f"search_{name}") for name in names}
-        return SimpleNamespace(**found, main=importlib.import_module("search").main)
+        made = importlib.import_module("made_tables").KINDS
+        return SimpleNamespace(**found, made=made, main=importlib.import_module("search").main)
 
 
 @pytest.fixture
@@ -410,3 +411,25 @@ def test_ours_really_trains(run: Callable[..., str], tmp_path: Path) -> None:
     assert found["epochs"] >= 13
     assert found["runs"][0]["hypervolume"][-1] == 1  # its own box
     assert found["proposal_share_of_training"] > 0
+
+
+# tables that nobody trained
+
+
+@pytest.mark.parametrize(("kind", "networks", "curves"), [("widths", 32_768, 0), ("training", 62_208, 20)])
+def test_a_made_table_has_every_network_once_and_is_the_same_again(
+    benchmarks: SimpleNamespace, kind: str, networks: int, curves: int
+) -> None:
+    """Accuracies and costs are in their range, and larger networks are better in the middle, as in published tables."""
+    rows = list(benchmarks.made[kind]())
+    first = list(itertools.islice(benchmarks.made[kind](), 50))
+    assert rows[:50] == first
+    costs = {"accuracy", "parameters", "latency_ms"}
+    genes = [name for name in rows[0] if name not in costs and "@" not in name]
+    assert len({tuple(row[name] for name in genes) for row in rows}) == len(rows) == networks
+    assert sum("@" in name for name in rows[0]) == curves
+    ends = np.array([row[f"accuracy@{curves}" if curves else "accuracy"] for row in rows])
+    counts = np.array([row["parameters"] for row in rows])
+    assert 0 < ends.min() < ends.max() < (1 if curves else 100)
+    assert min(row["latency_ms"] for row in rows) > 0
+    assert np.median(ends[counts > np.median(counts)]) > np.median(ends[counts <= np.median(counts)])
