@@ -91,6 +91,8 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--to", type=Path, required=True, help="the CSV file")
     asked = parser.parse_args()
+    if not asked.to.absolute().parent.is_dir():
+        parser.error(f"a file is written into a folder that exists, {asked.to.parent} does not: make it first")
     rows = list(KINDS[asked.kind]())
     with asked.to.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
