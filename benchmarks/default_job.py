@@ -17,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+
+from stopwatch import timed  # type: ignore[import-not-found]
 
 
 def run(script: str, folder: str) -> dict[str, float]:
@@ -41,38 +42,27 @@ def side_paretonas() -> dict[str, float]:
     import paretonas as pn
     from paretonas.search import bench, worker
 
-    spent = {"lane": 0.0, "proposals": 0.0}
-
-    def watched(call: Callable[..., Any], what: str) -> Callable[..., Any]:
-        def run(*arguments: Any, **named: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return call(*arguments, **named)
-            finally:
-                spent[what] += time.perf_counter() - began
-
-        return run
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for name in ("measure_latencies", "calibrate"):
-        setattr(bench, name, watched(getattr(bench, name), "lane"))
-    worker.__dict__["propose"] = watched(worker.__dict__["propose"], "proposals")
-    began = time.perf_counter()
-    study = pn.create_study("digits-conv", space=pn.ConvSpace())
-    study.optimize(n_trials=30, show_progress=False, remeasure=False)  # that is timed apart
-    searched = time.perf_counter()
-    study.remeasure_front()
-    remeasuring = time.perf_counter() - searched
-    front = study.pareto_front
-    wall = time.perf_counter() - began
+    with ExitStack() as clocks:
+        lanes = [clocks.enter_context(timed(bench, name)) for name in ("measure_latencies", "calibrate")]
+        proposals = clocks.enter_context(timed(worker, "propose"))
+        began = time.perf_counter()
+        study = pn.create_study("digits-conv", space=pn.ConvSpace())
+        study.optimize(n_trials=30, show_progress=False, remeasure=False)  # that is timed apart
+        searched = time.perf_counter()
+        study.remeasure_front()
+        remeasuring = time.perf_counter() - searched
+        front = study.pareto_front
+        wall = time.perf_counter() - began
+    lane = sum(map(sum, lanes))
     in_trials = sum(trial.evaluation.seconds or 0.0 for trial in study.trials)
     parameters = [trial.values["parameters"] for trial in front]
     keys = [trial.candidate.key for trial in study.trials]
     return {
         "job_s": wall,
-        "lane_share": (spent["lane"] + remeasuring) / wall,
+        "lane_share": (lane + remeasuring) / wall,
         "outside_share": 1 - (in_trials + remeasuring) / wall,
-        "proposals_to_training": spent["proposals"] / (in_trials - spent["lane"]),
+        "proposals_to_training": sum(proposals) / (in_trials - lane),
         "repeated": len(keys) - len(set(keys)),
         "front": len(front),
         "span": max(parameters) / min(parameters),

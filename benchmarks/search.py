@@ -22,12 +22,15 @@ Without arguments the table that ships, short. A figure is the median over the s
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from search_report import (  # type: ignore[import-not-found]
@@ -144,7 +147,8 @@ def _all_of(run: Callable[[Job], Ended], jobs: Sequence[Job], processes: int) ->
 
 
 def _beside(run: Callable[[Job], Ended], jobs: Sequence[Job], processes: int) -> Iterator[tuple[int, Ended]]:
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_end_with_parent) as pool:
         futures = {pool.submit(run, job): at for at, job in enumerate(jobs)}
         try:
             for future in as_completed(futures):
@@ -152,6 +156,17 @@ def _beside(run: Callable[[Job], Ended], jobs: Sequence[Job], processes: int) ->
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would train to the end of its run, for nobody."""
+
+    def watch(parent: BaseProcess) -> None:
+        parent.join()
+        os._exit(1)
+
+    if (parent := parent_process()) is not None:
+        Thread(target=watch, args=(parent,), daemon=True).start()
 
 
 def _asked() -> argparse.Namespace:

@@ -5,18 +5,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 import torch
 from optuna.trial import TrialState
 from search_memo import Memo, Training  # type: ignore[import-not-found]
 from search_runs import OURS, Begun, Run, optuna_study  # type: ignore[import-not-found]
+from stopwatch import timed  # type: ignore[import-not-found]
 
 import paretonas as pn
 from paretonas.errors import CandidateFailed, Stopped
 from paretonas.objectives import Epoch, LocalBench, as_task, objective_of
-from paretonas.search import proposals, worker
+from paretonas.search import worker
 from paretonas.search.early import measured_early, resolved
 from paretonas.search.evaluate import evaluate
 from paretonas.search.goals import goals_of
@@ -111,16 +111,6 @@ def rungs(job: Job) -> Run:
 
 def ours(job: Job) -> Run:
     """A study of the public API in a store of its own, with its defaults, until the epochs are spent."""
-    spent: list[float] = []
-
-    def watched(*arguments: Any, **named: Any) -> Any:
-        began = time.process_time()
-        try:
-            return propose(*arguments, **named)
-        finally:
-            spent.append(time.process_time() - began)
-
-    propose = proposals.propose
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         study = pn.create_study(
@@ -128,14 +118,11 @@ def ours(job: Job) -> Run:
             storage=f"sqlite:///{folder}/nas.db",
         )  # fmt: skip
         began = time.process_time()
-        worker.__dict__["propose"] = watched
-        try:
+        with timed(worker, "propose", time.process_time) as proposals:
             study.optimize(n_epochs=job.epochs, show_progress=False)
-        finally:
-            worker.__dict__["propose"] = propose
         trials = [trial for trial in study.trials if trial.state != "refused"]
-        rest = time.process_time() - began - sum(spent)
-        return [_of_trial(trial, sum(spent) / len(trials), rest / len(trials)) for trial in trials]
+        rest = time.process_time() - began - sum(proposals)
+        return [_of_trial(trial, sum(proposals) / len(trials), rest / len(trials)) for trial in trials]
 
 
 def _of_trial(trial: Trial, proposal_s: float, training_s: float) -> Begun:

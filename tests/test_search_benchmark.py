@@ -6,13 +6,16 @@ import itertools
 import json
 import math
 import re
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -412,6 +415,25 @@ def test_ours_really_trains(run: Callable[..., str], tmp_path: Path) -> None:
     assert found["epochs"] >= 13
     assert found["runs"][0]["hypervolume"][-1] == 1  # its own box
     assert found["proposal_share_of_training"] > 0
+
+
+def test_processes_end_with_a_benchmark_that_is_killed() -> None:
+    """What trained beside it does not go on for nobody."""
+    command = (sys.executable, str(BENCHMARKS / "search.py"), "--processes", "2", "--trials", "150", "--seeds", "9")
+    benchmark = psutil.Popen([*command, "--strategies", "paretonas"], stdout=subprocess.DEVNULL)
+    beside: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while sum(one.cpu_times().user > 3 for one in beside) < 2:  # both are at work
+        assert benchmark.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        beside = [one for one in benchmark.children() if "spawn_main" in " ".join(one.cmdline())]
+    benchmark.kill()
+    benchmark.wait()
+    _, alive = psutil.wait_procs(beside, timeout=10)
+    for one in alive:
+        one.kill()
+    assert not alive
 
 
 # tables that nobody trained
