@@ -115,7 +115,8 @@ def _state(job: Job, one: Running, curves: Sequence[Curve]) -> str:
 def _curve(table: Table, one: Running) -> Curve:
     finished = one.reached == len(table.epochs)
     known = table.values_of(one.row) if finished else table.costs_of(one.row)
-    return Curve(tuple(table.curves[one.row, : one.reached].tolist()), len(table.epochs), known, finished)
+    scores = tuple(table.curves[one.row, : one.reached].tolist())
+    return Curve(scores, len(table.epochs), known, finished, table.features[one.row])
 
 
 def _begun(table: Table, one: Running, state: str) -> Begun:

@@ -1,7 +1,7 @@
 """Deciding, before a candidate is trained and after each of its epochs, whether training it can add to the front."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import Refused
@@ -13,6 +13,7 @@ from .forecast import Curve
 from .goals import Goal, goals_of
 from .reading import reading_of
 from .stopping import reason_to_stop
+from .traits import traits
 
 if TYPE_CHECKING:
     from .study import Study
@@ -33,7 +34,8 @@ class EarlyStopping:
         ended = sorted(self._ended, key=lambda one: one[0].trial_number)
         others = [_alike(evaluation, curve, candidate) for evaluation, curve in ended]
         best = [evaluation for evaluation, curve in ended if curve.finished and evaluation.candidate.counts]
-        return Watch(self._study.definition.stopping, self.goals, candidate.epochs, others, best)
+        curve = Curve((), candidate.epochs, {}, finished=False, features=traits(candidate))
+        return Watch(self._study.definition.stopping, self.goals, curve, others, best)
 
     def _read(self) -> None:
         self._reading.refresh()
@@ -44,7 +46,8 @@ class EarlyStopping:
             if (complete and held(self._study.definition.bounds, evaluation.values)) or evaluation.state == "stopped":
                 scores = tuple(point.score for point in points)
                 known = evaluation.values if complete else _costs(evaluation.values, self.goals)
-                curve = Curve(scores, evaluation.candidate.epochs, known, finished=complete)
+                candidate = evaluation.candidate
+                curve = Curve(scores, candidate.epochs, known, finished=complete, features=traits(candidate))
                 self._ended.append((evaluation, curve))
 
 
@@ -54,23 +57,22 @@ class Watch:
 
     rule: str
     goals: Sequence[Goal]
-    epochs: int
+    curve: Curve
     others: Sequence[Curve]
     best: Sequence[Evaluation]
-    costs: dict[str, float] = field(default_factory=dict)
-    scores: list[float] = field(default_factory=list)
 
     def go_on(self, points: Sequence[CurvePoint]) -> None:
         """Take in the epochs that another worker trained, which are gone on from."""
-        self.scores = [point.score for point in points]
+        self.curve = replace(self.curve, scores=tuple(point.score for point in points))
 
     def begin(self, early: Mapping[str, Measurement]) -> None:
         """Take in what is known before training. Raises Refused if nothing that training could give would add to it.
 
         What was begun is not refused any more.
         """
-        self.costs = _costs({name: measurement.value for name, measurement in early.items()}, self.goals)
-        if not self.scores and (better := self._unbeatable()) is not None:
+        costs = _costs({name: measurement.value for name, measurement in early.items()}, self.goals)
+        self.curve = replace(self.curve, values=costs)
+        if not self.curve.scores and (better := self._unbeatable()) is not None:
             named = ", ".join(f"{goal.name} {better.values[goal.name]:.6g}" for goal in self.goals)
             raise Refused(
                 f"trial {better.trial_number} has {named}, which no network of these costs can beat",
@@ -80,20 +82,19 @@ class Watch:
 
     def reason(self, epoch: Epoch) -> str | None:
         """Why to stop after this epoch, or None."""
-        self.scores.append(epoch.score)
-        curve = Curve(tuple(self.scores), self.epochs, self.costs, finished=False)
-        return reason_to_stop(self.rule, curve, self.others, self.goals)
+        self.curve = replace(self.curve, scores=(*self.curve.scores, epoch.score))
+        return reason_to_stop(self.rule, self.curve, self.others, self.goals)
 
     def _unbeatable(self) -> Evaluation | None:
         """One that is as good as any network can be and no costlier, if all costs are known."""
-        if any(goal.best is None if goal.quality else goal.name not in self.costs for goal in self.goals):
+        if any(goal.best is None if goal.quality else goal.name not in self.curve.values for goal in self.goals):
             return None
         return next(
             (one for one in self.best if all(self._reached(goal, one.values[goal.name]) for goal in self.goals)), None
         )
 
     def _reached(self, goal: Goal, value: float) -> bool:
-        bound = goal.best if goal.quality else self.costs[goal.name]
+        bound = goal.best if goal.quality else self.curve.values[goal.name]
         assert bound is not None
         return goal.loss(value) <= goal.loss(bound)
 
@@ -106,4 +107,4 @@ def _alike(evaluation: Evaluation, curve: Curve, candidate: Candidate) -> Curve:
     """The curve as it counts for a candidate: one that began with trained weights says nothing of one that did not."""
     if (evaluation.candidate.start is None) == (candidate.start is None):
         return curve
-    return Curve((), curve.planned, curve.values, curve.finished)
+    return replace(curve, scores=())

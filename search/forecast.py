@@ -1,12 +1,13 @@
 """Where a learning curve will end, told by the curves of those that ended.
 
 What a score at some part of the way says of the end is learnt at that very part (of training and fine-tuning), so
-that neither saw-teeth of a cyclic learning rate nor a late drop of it mislead. Compare Domhan et al. 2015, who
-extrapolate parametric curves, and Swersky et al. 2014, "Freeze-thaw Bayesian optimization".
+that neither saw-teeth of a cyclic learning rate nor a late drop of it mislead. How it goes on depends on what is
+trained and how, so those features count as well, as far as they foresaw the ends that are known. Compare Domhan et al.
+2015, who extrapolate parametric curves, and Swersky et al. 2014, "Freeze-thaw Bayesian optimization".
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, exp, isfinite, nan, pi, sqrt
 
 import numpy as np
@@ -14,12 +15,13 @@ import numpy.typing as npt
 from scipy.special import ndtr
 
 from .goals import Goal
+from .inputs import Features, encode
 
 Array = npt.NDArray[np.float64]
-Prior = Mapping[str, tuple[float, float]]
 FEWEST = 4  # finished curves, below which nothing is told
 NEWEST = 300  # finished curves that are looked at
 PENALTIES = (0.3, 3.0, 30.0)  # of the ridge, in observations
+OF_FEATURES = (3.0, 10.0, 30.0, 100.0, 300.0)  # penalties of what each feature says, in observations
 SHOWN = 2  # what is looked at in a curve
 RECENT = 0.3  # of the epochs so far, whose mean is looked at
 HUBER = 2.0  # times the usual residual, beyond which one counts less
@@ -33,12 +35,14 @@ class Curve:
 
     scores: after each epoch; whether higher is better is learnt. planned: epochs in all, training and fine-tuning.
     values: by goal; all if it ran to its end, those known before training otherwise.
+    features: what is trained, and how.
     """
 
     scores: tuple[float, ...]
     planned: int
     values: Mapping[str, float]
     finished: bool
+    features: Features = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,34 +104,22 @@ class Outlook:
         return self.scale.back(self.mean), self.scale.slope(self.mean) * self.spread
 
 
-def forecast(
-    curve: Curve, others: Sequence[Curve], goals: Sequence[Goal], *, prior: Prior | None = None
-) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation of each quality at the end, from the curves that ended; {} if too few did.
-
-    prior: what was expected of it before training, if anything.
-    """
-    return {name: outlook.moments for name, outlook in outlooks(curve, others, goals, prior).items()}
+def forecast(curve: Curve, others: Sequence[Curve], goals: Sequence[Goal]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each quality at the end, from the curves that ended; {} if too few did."""
+    return {name: outlook.moments for name, outlook in outlooks(curve, others, goals).items()}
 
 
-def outlooks(
-    curve: Curve, others: Sequence[Curve], goals: Sequence[Goal], prior: Prior | None = None
-) -> dict[str, Outlook]:
+def outlooks(curve: Curve, others: Sequence[Curve], goals: Sequence[Goal]) -> dict[str, Outlook]:
     """What each quality will be, by goal; {} if too little is known."""
     if not curve.scores:
         return {}
-    found = outlooks_at(min(len(curve.scores) / max(curve.planned, 1), 1.0), [curve], others, goals)[0]
-    priors = {name: values for name, values in (prior or {}).items() if name in found and isfinite(sum(values))}
-    if priors:
-        usual = outlooks_at(0.0, [curve], others, goals)[0]
-        found |= {name: _joined(found[name], usual[name], values) for name, values in priors.items()}
-    return found
+    return outlooks_at(min(len(curve.scores) / max(curve.planned, 1), 1.0), [curve], others, goals)[0]
 
 
 def outlooks_at(
     part: float, curves: Sequence[Curve], others: Sequence[Curve], goals: Sequence[Goal]
 ) -> list[dict[str, Outlook]]:
-    """What each quality of each curve looked like at this part of its way; at 0, by its costs alone.
+    """What each quality of each curve looked like at this part of its way; at 0, before its training.
 
     Empty if too few ended. The curves came at least as far.
     """
@@ -143,7 +135,7 @@ def outlooks_at(
         inputs = early(known, curves, goals)
         if part:
             inputs = np.hstack([seen_at(part, curves, known, scale), inputs])
-        means, spread = _regressed(inputs[: len(known)], ends, inputs[len(known) :], SHOWN if part else 0)
+        means, spread = _regressed(inputs, ends, _features([*known, *curves]), SHOWN if part else 0)
         for one, mean in zip(found, means, strict=True):
             one[goal.name] = Outlook(scale, float(mean), spread)
     return found
@@ -214,57 +206,76 @@ def _rank_correlation(a: Array, b: Array) -> float:
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
-def _regressed(inputs: Array, ends: Array, own: Array, rising: int = 0) -> tuple[Array, float]:
-    """Means of the end at the rows of ``own``, and their spread: (n, k), (n,), (m, k) to (m,).
+def _features(curves: Sequence[Curve]) -> Array:
+    """What is trained and how, as columns, each feature in its range: (curves, columns)."""
+    inputs = encode([curve.features for curve in curves], np.zeros((len(curves), 0)))
+    return inputs.columns / np.sqrt(np.bincount(inputs.of)[inputs.of]) if inputs.of.size else inputs.columns
+
+
+def _regressed(inputs: Array, ends: Array, features: Array, rising: int = 0) -> tuple[Array, float]:
+    """Means of the end where it is not known, and their spread: (n + m, k), (n,), (n + m, f) to (m,).
 
     The first ``rising`` inputs may only raise it: a better curve is never expected to end worse. Ridge with Huber's
-    weights; its penalty and its spread by leave-one-out residuals (Allen 1974, PRESS). No mean is better than the best.
+    weights; its penalty, then that of the features, and its spread by leave-one-out residuals (Allen 1974, PRESS). No
+    mean is better than the best.
     """
-    centre, width = inputs.mean(0), inputs.std(0)
+    count = len(ends)
+    centre, width = inputs[:count].mean(0), inputs[:count].std(0)
     columns = [k for k in range(inputs.shape[1]) if width[k] > TINY]
-    weights = _weights((inputs[:, columns] - centre[columns]) / width[columns], ends)
+    weights = _weights((inputs[:count, columns] - centre[columns]) / width[columns], ends)
     while True:
         scaled = (inputs[:, columns] - centre[columns]) / width[columns]
-        fits = [_ridge(scaled, ends, weights, penalty) for penalty in PENALTIES]
-        slopes, level, left_out = min(fits, key=lambda fit: float(weights @ fit[2] ** 2))
-        falling = {slope: k for k, slope in zip(columns, slopes, strict=True) if k < rising and slope < 0}
+        tried = [scaled / sqrt(penalty) for penalty in PENALTIES]
+        fit = min((_Ridge.of(x, ends, weights) for x in tried), key=lambda fit: fit.missed)
+        if features.size:
+            tried = [np.hstack([fit.inputs, features / sqrt(penalty)]) for penalty in OF_FEATURES]
+            fit = min((fit, *(_Ridge.of(x, ends, weights) for x in tried)), key=lambda fit: fit.missed)
+        falling = {slope: k for k, slope in zip(columns, fit.slopes, strict=False) if k < rising and slope < 0}
         if not falling:
             break
         columns.remove(falling[min(falling)])
-    means = level + (own[:, columns] - centre[columns]) / width[columns] @ slopes
-    spread = float(np.sqrt(weights @ left_out**2 / weights.sum())) * (1 + CAUTION / len(ends))
-    return np.maximum(means, ends.min()), max(spread, TINY)
+    spread = sqrt(fit.missed / float(weights.sum())) * (1 + CAUTION / count)
+    return np.maximum(fit.means, ends.min()), max(spread, TINY)
 
 
 def _weights(inputs: Array, ends: Array) -> Array:
     """Huber's, from 0 to 1, for what is far from where the ridge would have it: (n, k), (n,) to (n,)."""
     weights = np.ones(len(ends))
     for _ in range(2):
-        residuals = np.abs(_ridge(inputs, ends, weights, PENALTIES[1])[2])
+        residuals = np.abs(_Ridge.of(inputs / sqrt(PENALTIES[1]), ends, weights).left_out)
         usual = 1.4826 * float(np.median(residuals)) + TINY
         weights = np.minimum(1.0, HUBER * usual / np.maximum(residuals, TINY))
     return weights
 
 
-def _ridge(inputs: Array, ends: Array, weights: Array, penalty: float) -> tuple[Array, float, Array]:
-    """Slopes, level at the inputs' mean, and the leave-one-out residuals (n,)."""
-    design = np.concatenate([np.ones((len(ends), 1)), inputs], axis=1)
-    weighted = (design * weights[:, None]).T
-    gram = weighted @ design
-    gram[np.diag_indices_from(gram)] += [TINY] + [penalty] * inputs.shape[1]
-    hat = np.linalg.inv(gram) @ weighted
-    found = hat @ ends
-    leverage = np.minimum((hat.T * design).sum(1), 0.95)
-    return found[1:], float(found[0]), (ends - design @ found) / (1 - leverage)
+@dataclass(frozen=True)
+class _Ridge:
+    """Of inputs (n + m, k), whose scale is their penalty: slopes, level at 0, leave-one-out residuals (n,).
 
+    missed: the weighted sum of their squares.
+    """
 
-def _joined(told: Outlook, usual: Outlook, prior: tuple[float, float]) -> Outlook:
-    """The outlook with what was expected before training in the place of what is usual; all are taken as normal."""
-    scale = told.scale
-    level = float(scale.of(np.array([prior[0]]))[0])
-    sure = max(prior[1] / scale.slope(level), TINY) ** -2
-    shown = max(told.spread**-2 - usual.spread**-2, 0.0)
-    if not shown:
-        return Outlook(scale, level, sure**-0.5)
-    mean = told.mean * told.spread**-2 - usual.mean * usual.spread**-2 + level * sure
-    return Outlook(scale, mean / (shown + sure), (shown + sure) ** -0.5)
+    inputs: Array
+    slopes: Array
+    level: float
+    left_out: Array
+    missed: float
+
+    @classmethod
+    def of(cls, inputs: Array, ends: Array, weights: Array) -> "_Ridge":
+        """Fitted to the first n."""
+        design = np.concatenate([np.ones((len(ends), 1)), inputs[: len(ends)]], axis=1)
+        weighted = (design * weights[:, None]).T
+        gram = weighted @ design
+        gram[np.diag_indices_from(gram)] += [TINY] + [1.0] * inputs.shape[1]
+        hat = np.linalg.inv(gram) @ weighted
+        found = hat @ ends
+        leverage = np.minimum((hat.T * design).sum(1), 0.95)
+        left_out = (ends - design @ found) / (1 - leverage)
+        return cls(inputs, found[1:], float(found[0]), left_out, float(weights @ left_out**2))
+
+    @property
+    def means(self) -> Array:
+        """Of the other inputs: (m,)."""
+        means: Array = self.level + self.inputs[len(self.left_out) :] @ self.slopes
+        return means

@@ -25,7 +25,6 @@ from .static_costs import COUNTS, static_costs
 from .traits import traits
 
 if TYPE_CHECKING:
-    from .inputs import Features
     from .study import Study
 
 ANEW = 1.25  # times as many evaluations, and SOME, after which the end of a stopped one is foreseen anew
@@ -41,7 +40,6 @@ class Known:
 
     evaluation: Evaluation
     key: str
-    features: "Features"
     curve: Curve
     feasible: bool
 
@@ -108,7 +106,7 @@ class Knowledge:
         found = [self._seen_of(one, index, curves) for index, one in enumerate(self.known) if self._teaches(one)]
         begun = [*curves, *(one.curve for one in self.running)]
         expected = ((one, guess(one.curve, begun, self.goals)) for one in self.running)
-        return found + [Seen(one.features, one.curve.values, "running", end) for one, end in expected]
+        return found + [Seen(one.curve.features, one.curve.values, "running", end) for one, end in expected]
 
     def front(self) -> list[Known]:
         """The points of the front, by trial."""
@@ -143,9 +141,9 @@ class Knowledge:
     def _known(self, one: Evaluation, points: Sequence[CurvePoint]) -> Known:
         finished = one.state == "complete"
         values = one.values if finished or one.state == "refused" else self._costs_of(one)
-        curve = Curve(tuple(point.score for point in points), one.candidate.epochs, values, finished)
-        bounds = self.study.definition.bounds
-        return Known(one, one.key, traits(one.candidate), curve, held(bounds, one.values))
+        scores = tuple(point.score for point in points)
+        curve = Curve(scores, one.candidate.epochs, values, finished, traits(one.candidate))
+        return Known(one, one.key, curve, held(self.study.definition.bounds, one.values))
 
     def _costs_of(self, one: Evaluation) -> dict[str, float]:
         """What is known for sure of one that did not finish: no quality, which is as it was when it ended."""
@@ -167,10 +165,10 @@ class Knowledge:
 
     def _seen_of(self, one: Known, index: int, curves: Sequence[Curve]) -> Seen:
         if one.evaluation.state == "stopped":
-            return Seen(one.features, one.curve.values, "stopped", self._expected(one, index, curves))
+            return Seen(one.curve.features, one.curve.values, "stopped", self._expected(one, index, curves))
         identity = one.evaluation.id
         if identity not in self._seen:
-            self._seen[identity] = Seen(one.features, one.curve.values, "finished" if one.finished else "failed")
+            self._seen[identity] = Seen(one.curve.features, one.curve.values, "finished" if one.finished else "failed")
         return self._seen[identity]
 
     def _expected(self, one: Known, index: int, curves: Sequence[Curve]) -> Mapping[str, tuple[float, float]]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError
-from .forecast import FEWEST, Curve, Outlook, Prior, ended, outlooks, outlooks_at, sign_of_scores
+from .forecast import FEWEST, Curve, Outlook, ended, outlooks, outlooks_at, sign_of_scores
 from .goals import STOPPINGS, Goal
 
 Array = npt.NDArray[np.float64]
@@ -31,18 +31,13 @@ NEAR = 0.05  # of the range of the first quality, within which one ended as badl
 TINY = 1e-12
 
 
-def reason_to_stop(
-    rule: str, curve: Curve, others: Sequence[Curve], goals: Sequence[Goal], *, prior: Prior | None = None
-) -> str | None:
-    """One clause that says why a training should stop after this epoch, None if it should go on.
-
-    prior: what was expected of each quality before training, mean and standard deviation.
-    """
+def reason_to_stop(rule: str, curve: Curve, others: Sequence[Curve], goals: Sequence[Goal]) -> str | None:
+    """One clause that says why a training should stop after this epoch, None if it should go on."""
     if rule not in STOPPINGS:
         raise UsageError(f"a rule of stopping is one of {', '.join(STOPPINGS)}, not {rule!r}")
     if rule == "none" or not curve.scores or len(curve.scores) >= curve.planned:
         return None
-    told = outlooks(curve, others, goals, prior)
+    told = outlooks(curve, others, goals)
     if not told:
         return None
     past = _past(_Others(others, tuple(goals)))
@@ -61,7 +56,9 @@ class _Others:
 
     def __init__(self, others: Sequence[Curve], goals: tuple[Goal, ...]) -> None:
         self.others, self.goals = others, goals
-        content = ((other.scores, other.planned, other.finished, *other.values.items()) for other in others)
+        content = (
+            (one.scores, one.planned, one.finished, *one.values.items(), *one.features.items()) for one in others
+        )
         self._key = (goals, *content)
         self._hash = hash(self._key)
 

@@ -14,6 +14,7 @@ from paretonas.errors import Refused, StudyError, UsageError
 from paretonas.objectives import Measurement
 from paretonas.search.definition import Definition
 from paretonas.search.early_stopping import EarlyStopping
+from paretonas.search.traits import traits
 from paretonas.spaces import Candidate, Training
 
 COUNTED = ["accuracy", "parameters"]
@@ -132,6 +133,15 @@ def test_a_budget_of_nothing_is_refused(url: str, budget: dict[str, Any]) -> Non
         study.optimize(**budget)
     with pytest.raises(UsageError, match="n_trials, n_epochs or timeout"):
         study.optimize()
+
+
+def test_the_rule_knows_what_was_trained(stopped: pn.Study) -> None:
+    """Of the candidate as of all that ended, in the words of the sampler."""
+    trials = [trial for trial in stopped.trials if trial.state in ("complete", "stopped")]
+    watch = EarlyStopping(stopped).watch(trials[0].candidate)
+    assert watch.curve.features == traits(trials[0].candidate)
+    assert [one.features for one in watch.others] == [traits(trial.candidate) for trial in trials]
+    assert len({one.features["learning_rate"] for one in watch.others}) > 1
 
 
 def test_what_cannot_beat_a_perfect_network_is_not_trained(url: str) -> None:
