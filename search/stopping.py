@@ -52,14 +52,11 @@ def reason_to_stop(rule: str, curve: Curve, others: Sequence[Curve], goals: Sequ
 
 
 class _Others:
-    """The others and the goals as a key: equal if what they hold is."""
+    """The others and the goals as a key: equal if they are the same curves, which it keeps and which do not change."""
 
     def __init__(self, others: Sequence[Curve], goals: tuple[Goal, ...]) -> None:
-        self.others, self.goals = others, goals
-        content = (
-            (one.scores, one.planned, one.finished, *one.values.items(), *one.features.items()) for one in others
-        )
-        self._key = (goals, *content)
+        self.others, self.goals = tuple(others), goals
+        self._key = (goals, *map(id, others))
         self._hash = hash(self._key)
 
     def __hash__(self) -> int:
