@@ -51,8 +51,8 @@ def expected_gains(
 ) -> NDArray[np.float64]:
     """The expected gain in hypervolume of each option, times the probability that it does not fail: (options,), >= 0.
 
-    What is running may end in several ways, over which the gain is averaged. prior: what other studies saw, each with
-    levels of its own. In shares of the box of what is known, costs as logarithms.
+    What is running is taken to end as is believed. prior: what other studies saw, each with levels of its own. In shares
+    of the box of what is known, costs as logarithms.
     """
     if not options:
         return np.zeros(0)
@@ -175,7 +175,7 @@ def _filled(
 ) -> tuple[Losses, Worlds]:
     """Losses with what is believed where they are unknown, and what the main loss of options and running ones may be.
 
-    What was heard of a running one is a loss that is doubted; how it ends is open.
+    What was heard of a running one is a loss that is doubted.
     """
     begun = len(states)
     mean, deviation = losses.mean.copy(), losses.deviation.copy()

@@ -28,10 +28,9 @@ class Losses:
 
 @dataclass(frozen=True)
 class Worlds:
-    """Ways that things may be, equally likely.
+    """Ways that things may be, equally likely: what each component of a belief says.
 
-    options: what is believed of their main loss in each (worlds, options). running: how those that run end (worlds,
-    running).
+    options: of their main loss (worlds, options). running: how those that run end (worlds, running).
     """
 
     options: Belief

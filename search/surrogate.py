@@ -13,7 +13,6 @@ LEARN_FROM = 200  # rows; more would cost time and change little
 TUNED_ON = 80  # rows that choose the kernel
 KERNELS = 24  # tried in each of two rounds
 MIXED = 3  # kernels whose answers are mixed
-DRAWS = 4  # of what is awaited, for each of them; an even number
 JITTER = 1e-6
 USUAL = 0.3  # networks of usual residuals that stand beside those alike
 HAPPENS, BLUR = 0.3, 0.2  # a label above the first fails, give or take the second: at an edge, rather too soon
@@ -37,10 +36,9 @@ def believe(
 ) -> Belief:
     """What y will be at new, from y (rows,) at x, where a small y is good.
 
-    doubt: the deviation of each y, in its units. pending: those of new that will be known soon: what they will be is
-    drawn from their joint distribution, DRAWS times for each kernel, and what each draw says of the others is a
-    component of its own (Ginsbourger et al. 2010, "Kriging is well-suited to parallelize optimization", section 4). So
-    what is near them is less uncertain within a component, and no surer in the mixture.
+    doubt: the deviation of each y, in its units. pending: those of new that will be known soon: they are taken to come
+    out as they are believed, so that what is near them is surer too (Ginsbourger et al. 2010, "Kriging is well-suited
+    to parallelize optimization", the kriging believer). Drawing how they come out was no better, see docs/log.md.
 
     A Gaussian process with a Matern 5/2 kernel (Rasmussen and Williams 2006, chapter 2), a scale for each feature, and
     a linear part. Scales are drawn, twice, the second time near the likeliest, and the likeliest few are mixed: with
@@ -56,11 +54,8 @@ def believe(
     z, noise = (y - centre) / width, (doubt / width) ** 2
     kernels = _likely(x, z, noise, random)
     awaited = np.flatnonzero(pending) if pending is not None else np.zeros(0, dtype=np.intp)
-    draws = random.normal(size=(DRAWS // 2, len(awaited)))
-    draws = np.concatenate([draws, -draws]) if len(awaited) else np.zeros((1, 0))  # so that their mean is right
-    answers = [_answer(kernel, x, z, noise, new, awaited, draws) for kernel in kernels]
-    means, deviations = zip(*answers, strict=True)
-    return Belief(np.concatenate(means) * width + centre, np.concatenate(deviations) * width)
+    means, deviations = zip(*(_answer(kernel, x, z, noise, new, awaited) for kernel in kernels), strict=True)
+    return Belief(np.stack(means) * width + centre, np.stack(deviations) * width)
 
 
 @dataclass(frozen=True)
@@ -160,11 +155,11 @@ def _likelihood(kernels: Matrix, pairs: Pairs, z: Matrix, noise: Matrix) -> Matr
 
 
 def _answer(
-    kernel: Matrix, x: Inputs, z: Matrix, noise: Matrix, new: Inputs, awaited: NDArray[np.intp], draws: Matrix
+    kernel: Matrix, x: Inputs, z: Matrix, noise: Matrix, new: Inputs, awaited: NDArray[np.intp]
 ) -> tuple[Matrix, Matrix]:
-    """Mean and deviation at new (Rasmussen and Williams 2006, algorithm 2.1), for each draw: (draws, options) both.
+    """Mean and deviation at new (Rasmussen and Williams 2006, algorithm 2.1): (options,) both.
 
-    draws: (draws, awaited), standard normal. A departure: the deviation follows the residuals of what is alike, so that
+    awaited: what comes out as its mean is. A departure: the deviation follows the residuals of what is alike, so that
     where all fail alike it is small although it is large elsewhere. Measured in docs/log.md.
     """
     roots = np.exp(0.5 * kernel[:-2])[x.of]
@@ -181,26 +176,19 @@ def _answer(
     mean = white @ seen
     residuals = z**2 @ like - 2 * mean * (z @ like) + mean**2 * like.sum(0)
     local = (np.maximum(residuals, 0.0) + USUAL) / (like.sum(0) + USUAL)
-    scale = CAUTION * np.sqrt(amplitude * local)
-    moves = _moves(b, seen, awaited, linear, own)
-    left = np.maximum(variance - (moves**2).sum(0), JITTER)
-    moved = draws @ moves
+    left = np.maximum(variance - _resolved(b, seen, awaited, linear, own), JITTER)
     left[awaited] = 0.0
-    return mean + scale * moved, np.tile(scale * np.sqrt(left), (len(draws), 1))
+    return mean, CAUTION * np.sqrt(amplitude * local * left)
 
 
-def _moves(b: Matrix, seen: Matrix, awaited: NDArray[np.intp], linear: float, own: float) -> Matrix:
-    """By how much each standard normal number behind what is awaited moves the mean at b: (awaited, options).
-
-    Its squares are the variance that is gone once all are known. An awaited one moves by its noise too.
-    """
+def _resolved(b: Matrix, seen: Matrix, awaited: NDArray[np.intp], linear: float, own: float) -> Matrix:
+    """The variance at b that is gone once what is awaited is known: (options,)."""
     soon = b[awaited]
     gram = _covariance(soon, soon, linear)[0] - seen[:, awaited].T @ seen[:, awaited]
+    gram[np.diag_indices(len(soon))] += own + JITTER
     cross = _covariance(soon, b, linear)[0] - seen[:, awaited].T @ seen
-    lower = np.linalg.cholesky(gram + (own + JITTER) * np.eye(len(soon)))
-    moves: Matrix = solve_triangular(lower, cross, lower=True, check_finite=False)
-    moves[:, awaited] = lower.T
-    return moves
+    gone: Matrix = (solve_triangular(np.linalg.cholesky(gram), cross, lower=True, check_finite=False) ** 2).sum(0)
+    return gone
 
 
 def _covariance(a: Matrix, b: Matrix, linear: float) -> tuple[Matrix, Matrix]:
