@@ -1,5 +1,6 @@
 """Trying candidates until a study has what was asked for, losing nothing on the way."""
 
+import gc
 import os
 import signal
 import threading
@@ -121,7 +122,10 @@ def work(
     with terminable(), following(), cpu_threads(definition.threads), threads, Lease(study, terms.lease) as lease:
         data, bench = data_of(definition, definition.device), StoreBench(study.store, definition)
         clean_up(study, lease)
-        _search(study, budget, data, bench, lease, on_trial, on_epoch, terms)
+        try:
+            _search(study, budget, data, bench, lease, on_trial, on_epoch, terms)
+        finally:
+            gc.unfreeze()
         clean_up(study, lease)
 
 
@@ -136,7 +140,7 @@ def _search(
     terms: Terms,
 ) -> None:
     stopping = None if study.definition.stopping == "none" else EarlyStopping(study)
-    lost = refused = 0
+    lost, refused, imported = 0, 0, False
     while not budget.is_over and not study.store.is_asked_to_stop(study.id):
         try:
             hand = take_up(study, lease) or begin_new(study, budget, data.spec)
@@ -164,8 +168,17 @@ def _search(
             _wait_for_device(error, lost if terms.on_lost_device == "wait" else LOST_IN_A_ROW)
             continue
         on_trial()
+        if not imported and ended.state != "refused":
+            imported = True
+            _set_aside_what_is_imported()
         lost, refused = 0, refused + 1 if ended.state == "refused" else 0
         _check(study, ended, refused, terms)
+
+
+def _set_aside_what_is_imported() -> None:
+    """Let garbage be looked for in what is made from now on: a look at all that a training imports takes 0.2 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def begin_new(study: "Study", budget: Budget, spec: DataSpec) -> InHand | None:

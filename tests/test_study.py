@@ -1,5 +1,6 @@
 """What a study promises: how many candidates, which, in what order, none twice, and the same again."""
 
+import gc
 import json
 import os
 import platform
@@ -26,6 +27,7 @@ from paretonas.search.definition import Definition
 from paretonas.search.evaluate import evaluate
 from paretonas.search.leases import Lease
 from paretonas.search.recovery import clean_up
+from paretonas.search.worker import Budget, work
 from paretonas.spaces import Candidate
 from paretonas.spaces.choices import Suggester
 from paretonas.storage import Store
@@ -186,6 +188,17 @@ def test_an_interrupted_study_proposes_what_the_undisturbed_one_did(
     resumed = interrupted_study(tmp_path)
     resumed.optimize(13, show_progress=False)
     assert proposals(resumed) == undisturbed
+
+
+def test_imported_code_is_not_searched_for_garbage_until_the_end(url: str) -> None:
+    """A full collection after the first candidate looks at a small part of what there is."""
+    seen: list[tuple[int, int]] = []
+    study = pn.create_study("thin", space=SPACE, storage=url)
+    work(study, Budget(3), on_trial=lambda: seen.append((gc.get_freeze_count(), len(gc.get_objects()))))
+    (first, all_objects), (second, looked_at) = seen[0], seen[-1]
+    assert first < second
+    assert looked_at < all_objects / 5
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_candidate_evaluated_again_gives_the_same_network(small: pn.Study) -> None:
