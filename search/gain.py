@@ -51,7 +51,7 @@ def expected_gains(
 ) -> NDArray[np.float64]:
     """The expected gain in hypervolume of each option, times the probability that it does not fail: (options,), >= 0.
 
-    What is running is taken to end as is believed. prior: what other studies saw, each with levels of its own. In shares
+    What is running is taken to end as believed. prior: what other studies saw, each with levels of its own. In shares
     of the box of what is known, costs as logarithms.
     """
     if not options:
