@@ -14,6 +14,7 @@ from .surrogate import LEARN_FROM, Belief, believe, bend_of, chance, informative
 
 FEW = 3  # known qualities; with fewer the costs alone decide
 TRUST = 0.3  # in earlier studies: as if so much of the squared range had been seen to follow them
+EAGER = 0.56  # of the deviation of the main loss counts: hoping for less than what is possible measured better
 UNLIKELY = 0.1  # to fail; what fails more probably than that comes last, so that no great hope leads there for ever
 DOOMED = 1e-9
 
@@ -193,7 +194,8 @@ def _filled(
         base = np.zeros(len(loss)) if trend is None or column != main else _fitted(trend, known, y)
         pending = running[unknown] if column == main else None
         belief = believe(x.rows(known), y - base[known], x.rows(unknown), doubt=doubt, seed=seed, pending=pending)
-        belief = bend.straight(Belief(belief.mean + base[unknown], belief.deviation))
+        counted = EAGER if column == main else 1.0
+        belief = bend.straight(Belief(belief.mean + base[unknown], counted * belief.deviation))
         mean[unknown, column] = belief.mean.mean(0)
         deviation[unknown, column] = np.sqrt((belief.deviation**2).mean(0) + belief.mean.var(0))
         if column == main and unknown[begun:].all():
