@@ -9,16 +9,13 @@ of 20 epochs; the best learning rate depends on the batch size. Both are formula
 published tables of these kinds, and of no data set: a figure on them is a figure of the strategy alone.
 """
 
-import argparse
-import csv
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from table_writer import Row, write_one_of  # type: ignore[import-not-found]
 
-Row = dict[str, str | int | float]
 WIDTHS = (8, 16, 24, 32, 40, 48, 56, 64)
 GAINS = ((18.0, 14.0), (9.0, 16.0), (7.0, 16.0), (8.0, 18.0), (10.0, 22.0))  # of a layer: points, and how soon
 EPOCHS = 20
@@ -85,21 +82,5 @@ def _curve(final: float, speed: float, draw: np.random.Generator) -> npt.NDArray
 KINDS = {"widths": widths, "training": training}
 
 
-def main() -> None:
-    """Write one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("--to", type=Path, required=True, help="the CSV file")
-    asked = parser.parse_args()
-    if not asked.to.absolute().parent.is_dir():
-        parser.error(f"a file is written into a folder that exists, {asked.to.parent} does not: make it first")
-    rows = list(KINDS[asked.kind]())
-    with asked.to.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(rows)} networks are in {asked.to}")
-
-
 if __name__ == "__main__":
-    main()
+    write_one_of(KINDS, __doc__)

