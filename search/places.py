@@ -17,7 +17,8 @@ from .worker import PARENT, Budget, Terms
 if TYPE_CHECKING:
     from .study import Study
 
-SAID = (0, 1, 2, 130)  # exit codes of a worker that says why it ends; another one died
+EXHAUSTED = 3  # exit code of a worker that finds nothing new in the space
+SAID = (0, 1, 2, EXHAUSTED, 130)  # exit codes of a worker that says why it ends; another one died
 PLACES = ("local", "ray")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..errors import StudyError, UsageError, one_of
+from ..errors import SpaceExhausted, StudyError, UsageError, one_of
 from .leases import Lease
-from .places import PLACES, SAID, Place, Where, Worker, is_over, on_this_machine
+from .places import EXHAUSTED, PLACES, SAID, Place, Where, Worker, is_over, on_this_machine
 from .recovery import clean_up, has_left
 from .worker import Budget, Terms, check_positive, terminable
 
@@ -61,6 +61,11 @@ def run_workers(
             with Lease(study, terms.lease) as lease:
                 clean_up(study, lease)
         if any(codes) and not is_over(study, budget):
+            if not {*codes} - {0, EXHAUSTED}:
+                raise SpaceExhausted(
+                    f"the workers of {study.name!r} found no candidate that is new: the space is exhausted; widen it, "
+                    "or pick from the front"
+                )
             said = place.said() or "they said nothing"
             raise StudyError(f"workers ended early (exit {', '.join(map(str, codes))}): {said}")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
 import optuna
@@ -243,6 +244,23 @@ def test_an_exhausted_space_ends_with_each_network_tried_once(mixed: pn.Study) -
     curves = [[(point.phase, point.number) for point in trial.learning_curve] for trial in mixed.trials]
     assert sorted(curves) == [[], [], *[[("train", 0)]] * 4]
     assert mixed.store.open_places(mixed.id) == []
+
+
+def test_workers_end_as_one_does_where_the_space_is_exhausted(
+    url: str, tmp_path: Path, cli: Callable[..., CompletedProcess[str]]
+) -> None:
+    """The command shows the front of what there is, and says so; a worker that comes later has a code of its own."""
+    file = tmp_path / "study.toml"
+    file.write_text(
+        f"study = 's'\nstorage = '{url}'\nobjectives = ['accuracy', 'parameters']\nworkers = 2\ntrials = 20\n[space]\n"
+        "type = 'mlp'\nlayers = 1\nwidths = [4, 8]\nactivations = 'relu'\npruning = 0.0\n[space.training]\nepochs = 1\n"
+    )
+    whole = cli("run", str(file), "--quiet")
+    assert whole.returncode == 1
+    assert "the space is exhausted; widen it, or pick from the front" in whole.stderr
+    assert "Pareto front of s" in whole.stdout
+    assert len(pn.load_study(storage=url).trials) == 2
+    assert cli("worker", "--study", "s", "--storage", url, "--quiet").returncode == 3
 
 
 def test_a_duplicate_is_answered_with_what_is_known(mixed: pn.Study) -> None:
