@@ -181,14 +181,15 @@ class Architecture:
         return draw(self)
 
     def __str__(self) -> str:
-        """One line for people: ``conv16 · conv16 (shared) · max_pool · …``.
+        """One line for people: ``conv16 · conv16 (shared) · max_pool · …, relu``.
 
-        In brackets: attention heads and hidden units of a block, and which block it follows if not the one before.
+        In brackets: attention heads and hidden units of a block, and which block it follows if not the one before. The
+        activation stands at the end, or with each block where they differ.
         """
-        steps = [
-            _describe(block) + ("" if block.follows is None else f" (after {block.follows})") for block in self.blocks
-        ]
-        return " · ".join(steps) or "linear classifier"
+        activations = dict.fromkeys(block.args["activation"] for block in self.blocks if "activation" in block.args)
+        steps = [_describe(block, activation=len(activations) > 1) for block in self.blocks]
+        whole = " · ".join(steps) or "linear classifier"
+        return f"{whole}, {next(iter(activations))}" if len(activations) == 1 else whole
 
 
 def key_of(data: Json) -> str:
@@ -244,7 +245,9 @@ def _check_shares(blocks: tuple[Block, ...], index: int, owner: int) -> None:
         raise InvalidArchitecture(f"{where}, but their op or numbers differ: {blocks[index]} and {blocks[owner]}")
 
 
-def _describe(block: Block) -> str:
+def _describe(block: Block, *, activation: bool) -> str:
     size = "" if block.width is None else str(block.width)
     inner = ", ".join(str(block.args[name]) for name in ("heads", "hidden") if name in block.args)
-    return block.op + size + (f"({inner})" if inner else "") + ("" if block.shares is None else " (shared)")
+    said = f" {block.args['activation']}" if activation and "activation" in block.args else ""
+    placed = "" if block.follows is None else f" (after {block.follows})"
+    return block.op + size + (f"({inner})" if inner else "") + said + " (shared)" * (block.shares is not None) + placed

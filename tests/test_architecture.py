@@ -102,8 +102,12 @@ def test_the_numbers_of_a_block_cannot_be_changed() -> None:
 
 
 def test_an_architecture_reads_as_one_line() -> None:
-    """People see the blocks in order, their widths and what is shared."""
-    assert str(SMALL) == "conv8 · max_pool · conv8 · flatten · linear12 · linear12 · linear12 (shared)"
+    """People see the blocks in order, their widths, what is shared, and the activation, where it differs of each."""
+    linear = "linear12 relu · linear12 relu · linear12 relu (shared)"
+    assert str(SMALL) == f"conv8 relu · max_pool · conv8 gelu · flatten · {linear}"
+    assert (
+        str(network(Block("conv", width=8), Block("max_pool"), Block("flatten"))) == "conv8 · max_pool · flatten, relu"
+    )
     assert str(network(shape=(64,))) == "linear classifier"
 
 

@@ -325,7 +325,7 @@ def test_an_own_block_can_be_without_a_width(module: Callable[[str, str], Any]) 
     ]
     candidate = Candidate(GRAY.architecture(blocks), 0.5)
     assert shapes(candidate.architecture)[2] == (2, 16, 16)
-    assert str(candidate.deployed) == "conv8 · my_blocks:Shuffled · conv3 · global_average_pool"
+    assert str(candidate.deployed) == "conv8 · my_blocks:Shuffled · conv3 · global_average_pool, relu"
     assert prune(pn.build(candidate.architecture), candidate.deployed)(example_input(GRAY, 2)).shape == (2, 10)
 
 
