@@ -287,28 +287,23 @@ def worker(
     log_format: LogFormat = "text",
     quiet: Quiet = False,
 ) -> None:
-    """Help with a study that exists; its whole definition comes from the store. Ends with 3 if nothing new is left."""
-    from .places import EXHAUSTED
-
+    """Help with a study that exists; its whole definition comes from the store."""
     opened = load_study(study, storage=storage, artifacts=artifacts, trust=trust or ())
     asked = StudyFile(trials=trials, total_epochs=total_epochs)
     asked = asked.with_changes(max_failed=max_failed, lease=lease, checkpoint_every=checkpoint_every)
-    try:
-        with _progressing(opened, asked.n_trials, quiet=quiet, log_format=log_format) as show:
-            opened.optimize(
-                asked.n_trials,
-                n_epochs=total_epochs,
-                timeout=timeout,
-                show_progress=show,
-                log_format=log_format,
-                on_lost_device=on_lost_device,
-                max_failed=asked.max_failed,
-                lease=asked.lease,
-                checkpoint_every=asked.checkpoint_every,
-                helping=True,
-            )
-    except SpaceExhausted as error:
-        _fail(str(error), EXHAUSTED)
+    with _progressing(opened, asked.n_trials, quiet=quiet, log_format=log_format) as show:
+        opened.optimize(
+            asked.n_trials,
+            n_epochs=total_epochs,
+            timeout=timeout,
+            show_progress=show,
+            log_format=log_format,
+            on_lost_device=on_lost_device,
+            max_failed=asked.max_failed,
+            lease=asked.lease,
+            checkpoint_every=asked.checkpoint_every,
+            helping=True,
+        )
 
 
 app.command()(result_commands.front)
@@ -330,9 +325,7 @@ app.add_typer(looking.space)
 
 
 def main() -> None:
-    """Run the command line: one error, one red line; exit code 2 for usage, 1 for failure, 130 for Ctrl-C, and of a
-    worker 3 where the space is exhausted.
-    """
+    """Run the command line: one error, one red line; exit code 2 for usage, 1 for failure, 130 for Ctrl-C."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

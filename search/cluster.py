@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import make_url
 
 from .. import own
-from ..errors import ParetonasError, SpaceExhausted, StudyError, UsageError
+from ..errors import ParetonasError, StudyError, UsageError
 from ..storage.artifacts import S3
 from ..storage.saying import first_line, shown, without_password
-from .places import EXHAUSTED, Place, Worker, is_over, seconds_left
+from .places import Place, Worker, is_over, seconds_left
 from .worker import Budget, Terms
 
 if TYPE_CHECKING:
@@ -196,8 +196,6 @@ def _work(job: Job) -> Iterator[tuple[int, str]]:
     yield BEGUN
     try:
         _help(job)
-    except SpaceExhausted as error:
-        yield EXHAUSTED, str(error)
     except ParetonasError as error:
         yield 2 if isinstance(error, UsageError) else 1, str(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is said where the search was started

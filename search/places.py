@@ -17,8 +17,7 @@ from .worker import PARENT, Budget, Terms
 if TYPE_CHECKING:
     from .study import Study
 
-EXHAUSTED = 3  # exit code of a worker that finds nothing new in the space
-SAID = (0, 1, 2, EXHAUSTED, 130)  # exit codes of a worker that says why it ends; another one died
+SAID = (0, 1, 2, 130)  # exit codes of a worker that says why it ends; another one died
 PLACES = ("local", "ray")
 
 
@@ -94,7 +93,7 @@ class _Machine(Place):
     def said(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        return lines[-1].removeprefix("paretonas: ") if lines else ""
 
     def _options(self) -> list[str]:
         options = {

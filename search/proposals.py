@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ANY = 2**31 - 1  # places of a study whose trials are not counted
 EXHAUSTED_AFTER = 100  # proposals in a row, most of them random, that were all known
+EXHAUSTED = "the space is exhausted; widen it, or pick from the front"  # the end of what is said then
 
 
 def propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Candidate]:
@@ -58,7 +59,7 @@ def propose(study: "Study", place: int, spec: DataSpec) -> tuple[OptunaTrial, Ca
     what = (
         f"all that the space of {study.name!r} makes is" if all_known else f"the last {EXHAUSTED_AFTER} proposals were"
     )
-    raise SpaceExhausted(f"{what} known or impossible: the space is exhausted; widen it, or pick from the front")
+    raise SpaceExhausted(f"{what} known or impossible: {EXHAUSTED}")
 
 
 def _begin(study: "Study", place: int, trial: OptunaTrial, spec: DataSpec) -> Candidate | Evaluation:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import SpaceExhausted, StudyError, UsageError, one_of
 from .leases import Lease
-from .places import EXHAUSTED, PLACES, SAID, Place, Where, Worker, is_over, on_this_machine
+from .places import PLACES, SAID, Place, Where, Worker, is_over, on_this_machine
+from .proposals import EXHAUSTED
 from .recovery import clean_up, has_left
 from .worker import Budget, Terms, check_positive, terminable
 
@@ -61,12 +62,9 @@ def run_workers(
             with Lease(study, terms.lease) as lease:
                 clean_up(study, lease)
         if any(codes) and not is_over(study, budget):
-            if not {*codes} - {0, EXHAUSTED}:
-                raise SpaceExhausted(
-                    f"the workers of {study.name!r} found no candidate that is new: the space is exhausted; widen it, "
-                    "or pick from the front"
-                )
             said = place.said() or "they said nothing"
+            if said.endswith(EXHAUSTED):
+                raise SpaceExhausted(said)
             raise StudyError(f"workers ended early (exit {', '.join(map(str, codes))}): {said}")
 
 
