@@ -186,10 +186,10 @@ class Architecture:
         In brackets: attention heads and hidden units of a block, and which block it follows if not the one before. The
         activation stands at the end, or with each block where they differ.
         """
-        activations = dict.fromkeys(block.args["activation"] for block in self.blocks if "activation" in block.args)
+        activations = {block.args["activation"] for block in self.blocks if "activation" in block.args}
         steps = [_describe(block, activation=len(activations) > 1) for block in self.blocks]
         whole = " · ".join(steps) or "linear classifier"
-        return f"{whole}, {next(iter(activations))}" if len(activations) == 1 else whole
+        return f"{whole}, {activations.pop()}" if len(activations) == 1 else whole
 
 
 def key_of(data: Json) -> str:
@@ -248,6 +248,7 @@ def _check_shares(blocks: tuple[Block, ...], index: int, owner: int) -> None:
 def _describe(block: Block, *, activation: bool) -> str:
     size = "" if block.width is None else str(block.width)
     inner = ", ".join(str(block.args[name]) for name in ("heads", "hidden") if name in block.args)
-    said = f" {block.args['activation']}" if activation and "activation" in block.args else ""
+    chosen = f" {block.args['activation']}" if activation and "activation" in block.args else ""
+    shared = "" if block.shares is None else " (shared)"
     placed = "" if block.follows is None else f" (after {block.follows})"
-    return block.op + size + (f"({inner})" if inner else "") + said + " (shared)" * (block.shares is not None) + placed
+    return block.op + size + (f"({inner})" if inner else "") + chosen + shared + placed
